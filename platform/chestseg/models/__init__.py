@@ -1,0 +1,1 @@
+"""Networks, each in a file of its own, found by name in `registry`."""

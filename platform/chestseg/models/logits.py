@@ -1,0 +1,14 @@
+"""What every network of the platform answers."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Logits(NamedTuple):
+    """Raw scores before the sigmoid."""
+
+    mask: torch.Tensor
+    """(B, 1, *spatial), the input's spatial shape."""
+    disease: torch.Tensor | None
+    """(B,) from the empty-mask head: high where a mask is expected; None without such a head."""

@@ -1,0 +1,19 @@
+"""Networks by the name of their architecture."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from chestseg.config import Model
+from chestseg.models.unet2d import build_unet2d
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet2d": build_unet2d}
+
+
+def build_model(config: Model, *, pretrained: bool = True) -> nn.Module:
+    """The network `config` describes; with `pretrained=False` no weights are looked for (they come from a bundle or checkpoint).
+
+    Raises:
+        ValueError: an encoder or weights that can't be had.
+    """
+    return ARCHITECTURES[config.architecture](config, pretrained=pretrained)

@@ -1,0 +1,87 @@
+"""2D U-Net over any encoder of segmentation-models-pytorch, with a one-channel stem and an optional empty-mask head."""
+
+import warnings
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+
+from chestseg.config import Model
+from chestseg.models.logits import Logits
+from chestseg.models.weights import download_error, load_weights, package_weights
+
+CLASSIFIER_DROPOUT = 0.2
+HUB_WEIGHTS = "imagenet"
+
+
+class UNet2D(nn.Module):
+    """U-Net (Ronneberger et al. 2015) for one-channel images.
+
+    Input float32 (B, 1, H, W), normalised, H and W multiples of 32; output `Logits`.
+    """
+
+    def __init__(self, config: Model, *, download: bool = False) -> None:
+        super().__init__()
+        head = {"classes": 1, "pooling": "avg", "dropout": CLASSIFIER_DROPOUT} if config.empty_head else None
+        with warnings.catch_warnings():
+            # smp marks `timm-` names as deprecated; the encoders behind them differ from their `tu-` namesakes in tensor names.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.network = smp.Unet(
+                config.encoder,
+                encoder_weights=HUB_WEIGHTS if download else None,
+                in_channels=1,
+                classes=1,
+                decoder_channels=config.decoder_channels,
+                aux_params=head,
+            )
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that can be pretrained, frozen, or given its own learning rate."""
+        return self.network.encoder
+
+    def forward(self, images: torch.Tensor) -> Logits:
+        """Images (B, 1, H, W) to mask logits of the same shape, and disease logits (B,) where there is a head for it."""
+        answer = self.network(images)
+        if isinstance(answer, tuple):
+            return Logits(answer[0], answer[1].squeeze(1))
+        return Logits(answer, None)
+
+
+def build_unet2d(config: Model, *, pretrained: bool = True) -> UNet2D:
+    """Build the network and, where `pretrained`, give it the weights that `config.weights` names.
+
+    Raises:
+        ValueError: an unknown encoder, or weights that can't be had; names them and says where to put the file.
+    """
+    _check_encoder(config)
+    if not pretrained or config.weights == "none":
+        return UNet2D(config)
+    if config.weights == HUB_WEIGHTS:
+        try:
+            return UNet2D(config, download=True)
+        except (OSError, RuntimeError) as error:
+            raise download_error(config.encoder, _hub_repository(config.encoder), error) from error
+    network = UNet2D(config)
+    if config.weights == "package":
+        package_weights(network.encoder, config.encoder)
+    else:
+        load_weights(network, config.weights)
+    return network
+
+
+def _check_encoder(config: Model) -> None:
+    known = smp.encoders.get_encoder_names()
+    if config.encoder not in known and not config.encoder.startswith("tu-"):
+        raise ValueError(f"model.encoder {config.encoder!r} is unknown to segmentation-models-pytorch: one of {', '.join(known[:6])}, … or tu-NAME")
+    if len(config.decoder_channels) != 5:
+        raise ValueError(f"model.decoder_channels {config.decoder_channels}: the decoder has five levels")
+
+
+def _hub_repository(encoder: str) -> str:
+    if encoder.startswith("tu-"):
+        return f"timm/{encoder.removeprefix('tu-')}"
+    settings = smp.encoders.encoders[encoder]["pretrained_settings"]
+    if HUB_WEIGHTS not in settings:
+        raise ValueError(f"model.weights: {encoder} has no ImageNet weights, only {', '.join(settings) or 'none'}: use weights: none or a file")
+    return str(settings[HUB_WEIGHTS]["repo_id"])
