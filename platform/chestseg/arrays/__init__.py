@@ -1,0 +1,1 @@
+"""Plain functions on numpy arrays: run-length codes, resizing, overlays. No torch, no files."""
