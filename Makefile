@@ -1,0 +1,47 @@
+# `make demo` shows the whole path on generated chests; `make check test` is what CI runs. Needs Python 3.11 or newer, nothing else.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTHONS ?= python3 python3.13 python3.12 python3.11
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help setup demo test check format
+
+help:
+	@echo "make setup | demo | test | check | format"
+
+setup: $(INSTALLED)
+
+demo: setup
+	$(BIN)/chestseg demo
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/pip || { \
+	  for python in $(PYTHONS); do \
+	    $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && found=$$python && break; \
+	  done; \
+	  test -n "$$found" || { \
+	    echo "chestseg needs Python 3.11 or newer with its venv module; tried: $(PYTHONS)." >&2; \
+	    echo "Install one (on Debian: apt-get install python3 python3-venv) or name it: make setup PYTHONS=/path/to/python3.12" >&2; \
+	    exit 1; \
+	  }; \
+	  echo "Making $(VENV) with $$($$found --version)"; \
+	  $$found -m venv $(VENV); \
+	}
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,lite0]'
+	@touch $@

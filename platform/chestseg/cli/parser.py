@@ -1,0 +1,89 @@
+"""The one parser: each command's arguments carry the names of the parameters of its `run`."""
+
+import argparse
+from typing import TypeAlias
+
+from chestseg import __version__
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+SIIM_SIZE = 1024
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser whose namespace holds `command`, `debug` and, beyond these, exactly the arguments of `chestseg.cli.<command>.run`."""
+    parser = argparse.ArgumentParser(prog="chestseg", description="Chest-imaging segmentation from DICOM to a registered model, on Ray.")
+    parser.add_argument("--version", action="version", version=f"chestseg {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_config_command(commands, "prepare", "decode the sources once into the prepared dataset")
+    _add_config_command(commands, "train", "run the resolution schedule and register the bundle as candidate")
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_config_command(commands, "promote", "move the champion alias to the candidate where the gate allows it")
+    _add_sync(commands)
+    _add_phantoms(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of every error")
+    return command
+
+
+def _add_config_command(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    command = _add(commands, name, summary)
+    command.add_argument("config_path", metavar="CONFIG", help="an experiment's YAML, such as those in jobs/configs/")
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="overrule a key, e.g. stages.0.epochs=3; repeatable",
+    )
+    return command
+
+
+def _add_evaluate(commands: Commands) -> None:
+    command = _add_config_command(commands, "evaluate", "score a bundle on a split of the prepared dataset")
+    command.add_argument("--model", help="a bundle's folder or an MLflow URI; the experiment's own bundle by default")
+    command.add_argument("--split", default="test", metavar="NAME", help="split of the manifest (default: test)")
+    command.add_argument("--output", metavar="DIR", help="folder of the tables; beside the bundle by default")
+
+
+def _add_predict(commands: Commands) -> None:
+    command = _add(commands, "predict", "segment images into masks of their own size")
+    command.add_argument("files", nargs="+", metavar="FILE", help="DICOM, PNG or JPEG")
+    command.add_argument("--model", required=True, help="a bundle's folder or an MLflow URI such as models:/cxr-pneumothorax@champion")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    command.add_argument(
+        "--format", dest="formats", type=_names, default=("png", "json"), metavar="LIST", help="png,rle,json,overlay (default: png,json)"
+    )
+
+
+def _add_sync(commands: Commands) -> None:
+    command = _add(commands, "sync", "send MLflow what a run kept while MLflow could not be reached")
+    command.add_argument("run_dir", metavar="RUN_DIR", help="the run's folder")
+
+
+def _add_phantoms(commands: Commands) -> None:
+    command = _add(commands, "phantoms", "write generated chest radiographs in the layout of SIIM-ACR")
+    command.add_argument("output", metavar="OUTPUT", help="folder to write")
+    command.add_argument("--count", type=int, default=64, metavar="N", help="how many radiographs (default: 64)")
+    command.add_argument("--seed", type=int, default=0, metavar="S")
+    command.add_argument("--size", type=int, default=SIIM_SIZE, help=f"edge length in pixels (default: {SIIM_SIZE})")
+
+
+def _add_demo(commands: Commands) -> None:
+    command = _add(commands, "demo", "the whole path on generated chests: phantoms, prepare, train, evaluate, predict")
+    command.add_argument("--folder", default="demo", metavar="DIR", help="where everything goes (default: demo)")
+    command.add_argument(
+        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="overrule a key of jobs/configs/cxr_demo.yaml"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
