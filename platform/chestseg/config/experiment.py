@@ -1,6 +1,7 @@
 """An experiment: everything one YAML file says, typed and checked before anything starts."""
 
 import hashlib
+import json
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -109,8 +110,12 @@ class Experiment(Strict):
             )
         return self
 
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that change when anything that shapes the result changes (not where it is stored)."""
-        shaping = self.model_dump_json(exclude={"tracking", "storage"})
-        return hashlib.sha256(shaping.encode()).hexdigest()[:12]
+    def digest(self, dataset_hash: str) -> str:
+        """Twelve hexadecimal digits that change with anything that shapes the weights.
+
+        Neither where things lie, nor how many workers share the work, nor what is done with the probabilities afterwards counts.
+        """
+        shaping = self.model_dump(include={"track", "seed", "fold", "model", "stages"}, mode="json")
+        shaping["training"] = self.training.model_dump(include={"precision", "channels_last", "compile"})
+        shaping["dataset"] = dataset_hash
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
 from chestseg.config import Model
+from chestseg.models.segmenter import Segmenter
 from chestseg.models.unet2d import build_unet2d
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet2d": build_unet2d}
+ARCHITECTURES: dict[str, Callable[..., Segmenter]] = {"unet2d": build_unet2d}
 
 
-def build_model(config: Model, *, pretrained: bool = True) -> nn.Module:
+def build_model(config: Model, *, pretrained: bool = True) -> Segmenter:
     """The network `config` describes; with `pretrained=False` no weights are looked for (they come from a bundle or checkpoint).
 
     Raises:

@@ -8,13 +8,14 @@ from torch import nn
 
 from chestseg.config import Model
 from chestseg.models.logits import Logits
+from chestseg.models.segmenter import Segmenter
 from chestseg.models.weights import download_error, load_weights, package_weights
 
 CLASSIFIER_DROPOUT = 0.2
 HUB_WEIGHTS = "imagenet"
 
 
-class UNet2D(nn.Module):
+class UNet2D(Segmenter):
     """U-Net (Ronneberger et al. 2015) for one-channel images.
 
     Input float32 (B, 1, H, W), normalised, H and W multiples of 32; output `Logits`.
@@ -37,7 +38,7 @@ class UNet2D(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The part that can be pretrained, frozen, or given its own learning rate."""
+        """smp's encoder, without its classifier."""
         return self.network.encoder
 
     def forward(self, images: torch.Tensor) -> Logits:

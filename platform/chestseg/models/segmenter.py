@@ -1,0 +1,21 @@
+"""What the platform asks of a network, in two dimensions or three."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import nn
+
+from chestseg.models.logits import Logits
+
+
+class Segmenter(nn.Module, ABC):
+    """A network with an encoder that can be pretrained, frozen, or given its own learning rate."""
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """The pretrained part."""
+
+    @abstractmethod
+    def forward(self, images: torch.Tensor) -> Logits:
+        """Normalised float images (B, 1, *spatial) to logits of the same spatial shape."""

@@ -1,0 +1,1 @@
+"""The resolution schedule executed in plain PyTorch: stages, the step, averaging, checkpoints."""

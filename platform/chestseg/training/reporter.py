@@ -1,0 +1,57 @@
+"""Where a run's metrics and checkpoints go: the engine reports, and does not know to whom."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from chestseg.files import whole_folder
+from chestseg.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run says at the end of an epoch (`epoch` from 0), of a stage (`epoch` None), or at a checkpoint (no metrics)."""
+
+    stage: int
+    epoch: int | None
+    step: int
+    """Optimiser steps over all stages."""
+    metrics: dict[str, float]
+
+
+class Reporter(Protocol):
+    """Receives reports on every worker; a checkpoint is given on rank 0 only."""
+
+    def resume(self) -> Path | None:
+        """Folder of the newest whole checkpoint, None at the first start."""
+        ...
+
+    def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
+        """Take metrics and perhaps a checkpoint; returns once the checkpoint is safe."""
+        ...
+
+
+class FolderReporter:
+    """Keeps the newest checkpoints in a folder and all reports in memory: a run without Ray."""
+
+    KEPT = 2
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports: list[Report] = []
+
+    def resume(self) -> Path | None:
+        """The newest checkpoint in the folder."""
+        return max(self.folder.glob("step-*"), default=None)
+
+    def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
+        """Keep the report; write the checkpoint whole, then drop the oldest."""
+        self.reports.append(report)
+        if checkpoint is None:
+            return
+        position = checkpoint.progress.position
+        with whole_folder(self.folder / f"step-{position.steps_done:09d}-stage{position.stage}") as temporary:
+            checkpoint.save(temporary)
+        for old in sorted(self.folder.glob("step-*"))[: -self.KEPT]:
+            shutil.rmtree(old)

@@ -1,0 +1,151 @@
+"""One stage of a run: its epochs, its validations, its average."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from chestseg.data.loader import CaseArrays, EpochBatches, MicroBatch, micro_batches
+from chestseg.data.sampling import EpochPlan, Sampler
+from chestseg.training.averaging import Snapshots, window
+from chestseg.training.batch_norm import BatchNorms
+from chestseg.training.checkpoint import Position, Progress
+from chestseg.training.engine import Engine
+from chestseg.training.reporter import Report
+from chestseg.training.validation import validate
+
+Save = Callable[[Report, Progress | None], None]
+"""Reports; with a progress, writes a checkpoint of it too."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Where arrays come from, and which of them are for training and for validation."""
+
+    arrays: CaseArrays
+    training: np.ndarray
+    positive: np.ndarray
+    """Of the training cases."""
+    validation: np.ndarray
+
+
+class StageRun:
+    """Executes what is left of a stage, from `progress` on."""
+
+    def __init__(self, engine: Engine, cases: Cases, snapshots: Snapshots, index: int, progress: Progress, save: Save) -> None:
+        self.engine, self.cases, self.snapshots, self.index, self.progress, self.save = engine, cases, snapshots, index, progress, save
+        self.stage, self.group = engine.stage, engine.group
+        self.sampler = Sampler(cases.training, cases.positive, self.stage, index, engine.seeds[0])
+
+    def execute(self, checkpoint_every: int, loader_processes: int) -> Progress:
+        """Run to the stage's end; the engine's network then holds the weights the next stage starts from."""
+        position = self.progress.position
+        while position.epoch < self.stage.epochs and not self.progress.stopped:
+            self._epoch(checkpoint_every, loader_processes)
+        self._end(loader_processes)
+        self.progress = Progress(Position(stage=self.index + 1, steps_done=position.steps_done))
+        return self.progress
+
+    def _epoch(self, checkpoint_every: int, processes: int) -> None:
+        position, engine = self.progress.position, self.engine
+        epoch, first = position.epoch, position.step
+        start, engine.waited = time.perf_counter(), 0.0
+        totals = torch.tensor(self.progress.totals or [0.0] * len(engine.terms), device=self.group.device)
+        batches = self._batches(self.sampler.epoch(epoch), epoch, first, processes)
+        for losses in engine.epoch(batches, self.sampler.steps, epoch):
+            totals += losses
+            position.step += 1
+            position.steps_done += 1
+            if position.steps_done % checkpoint_every == 0 and position.step < self.sampler.steps:
+                self.progress.totals = totals.tolist()
+                self.save(Report(self.index, None, position.steps_done, {}), self.progress)
+        metrics = self._losses(totals)
+        seconds = time.perf_counter() - start
+        metrics["images_per_second"] = (self.sampler.steps - first) * self.stage.batch / seconds
+        metrics["data_wait"] = engine.waited / seconds
+        self._close_epoch(epoch, metrics)
+
+    def _close_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Validate if due, keep the snapshot, decide on stopping early, and save the start of the next epoch."""
+        progress, stage = self.progress, self.stage
+        due = (epoch + 1) % stage.validate_every == 0 or epoch + 1 == stage.epochs
+        if due and len(self.cases.validation):
+            metrics |= validate(self.engine, self.cases.arrays, self.cases.validation)
+            self._remember_best(epoch, metrics["val_dice"])
+        if self.group.rank == 0 and self._worth_keeping(epoch):
+            self.snapshots.save(self.index, epoch, self.engine.network.state_dict())
+        progress.position.epoch, progress.position.step, progress.totals = epoch + 1, 0, []
+        self.save(Report(self.index, epoch, progress.position.steps_done, metrics), progress if due else None)
+
+    def _remember_best(self, epoch: int, dice: float) -> None:
+        progress, patience = self.progress, self.stage.early_stop
+        if progress.best_dice is None or dice > progress.best_dice:
+            progress.best_dice, progress.best_epoch = dice, epoch
+        assert progress.best_epoch is not None
+        progress.stopped = patience is not None and epoch - progress.best_epoch >= patience
+
+    def _worth_keeping(self, epoch: int) -> bool:
+        """Epochs an average may need; with early stopping, the end is not known and the best epoch may be any."""
+        if self.stage.early_stop:
+            return True
+        return self.stage.swa is not None and epoch in window(self.stage.swa, self.stage.epochs - 1)
+
+    def _end(self, processes: int) -> None:
+        """Give the network the stage's final weights: SWA's average, the best epoch where it stops early, else the last epoch's."""
+        last = self.progress.position.epoch - 1
+        if self.stage.swa:
+            self.load_average(window(self.stage.swa, last), processes)
+        elif self.stage.early_stop and self.progress.best_epoch is not None:
+            best = self.progress.best_epoch
+            self._load(lambda: self.snapshots.load(self.index, best))
+        else:
+            return
+        if len(self.cases.validation):
+            metrics = validate(self.engine, self.cases.arrays, self.cases.validation)
+            final = {f"final_{name}": value for name, value in metrics.items()}
+            self.save(Report(self.index, None, self.progress.position.steps_done, final), None)
+
+    def load_average(self, epochs: list[int], processes: int = 0) -> None:
+        """Give the network the mean of some epochs' weights, with batch-norm statistics re-estimated on training images."""
+        assert self.stage.swa is not None
+        self._load(lambda: self.snapshots.average(self.index, epochs))
+        self.engine.freeze()
+        steps = math.ceil(self.stage.swa.batch_norm_batches / self.stage.micro_batches)
+        # The epoch after the last is one that no weights were trained on.
+        plan = EpochPlan(self.sampler.epoch(self.stage.epochs).cases[:steps])
+        norms = BatchNorms(self.engine.network)
+        count = self.stage.micro_batches
+        recorded = torch.zeros(plan.steps * count, norms.width, device=self.group.device)
+        with torch.no_grad(), norms.recording():
+            for batch in self._batches(plan, self.stage.epochs, 0, processes):
+                self.engine.logits(batch.images)
+                recorded[batch.step * count + batch.index] = norms.read()
+        norms.pool(self.group.sum_(recorded))
+
+    def _load(self, read: Callable[[], dict[str, torch.Tensor]]) -> None:
+        """Only rank 0 reads what it alone has written; the others may not see its disk yet."""
+        network = self.engine.network
+        network.load_state_dict(self.group.share(read() if self.group.rank == 0 else None, network.state_dict()))
+
+    def _batches(self, plan: EpochPlan, epoch: int, first: int, processes: int) -> Iterator[MicroBatch]:
+        arrays, seeds = self.cases.arrays, (*self.engine.seeds, epoch)
+        batches = EpochBatches(arrays, plan, self.stage.size, self.stage.augmentation, seeds)
+        pin = self.group.device.type == "cuda"
+        return micro_batches(batches, first_step=first, rank=self.group.rank, world=self.group.size, processes=processes, pin=pin)
+
+    def _losses(self, totals: torch.Tensor) -> dict[str, float]:
+        """Mean loss terms of the epoch, and their weighted sum as `loss`.
+
+        Raises:
+            FloatingPointError: a term is not finite; names it and the remedy.
+        """
+        means = dict(zip(self.engine.terms, (totals / self.sampler.steps).tolist(), strict=True))
+        for name, value in means.items():
+            if not math.isfinite(value):
+                where = f"stages.{self.index}, epoch {self.progress.position.epoch}"
+                raise FloatingPointError(f"{where}: loss {name} is {value}: lower the learning rate, set optimiser.clip, or use precision fp32")
+        means["loss"] = sum(getattr(self.stage.loss, name) * value for name, value in means.items())
+        return means

@@ -1,0 +1,110 @@
+"""A run is reproducible, resumable at every step, and the same for one worker and two."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+from chestseg.training.checkpoint import Checkpoint
+from chestseg.training.group import Group
+from chestseg.training.reporter import FolderReporter, Report
+from chestseg.training.run import train
+from tests.training.arrays_in_memory import ArraysInMemory, small_experiment
+
+
+class Killed(BaseException):
+    """Stands for the process's death."""
+
+
+class KilledReporter(FolderReporter):
+    """Dies at the n-th report, right after it was taken."""
+
+    def __init__(self, folder: Path, reports_left: int) -> None:
+        super().__init__(folder)
+        self.left = reports_left
+
+    def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
+        super().report(report, checkpoint)
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Bit-identity is promised for a stated number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run_through(folder: Path) -> tuple[dict[str, torch.Tensor], list[Report]]:
+    reporter = FolderReporter(folder / "checkpoints")
+    final = train(small_experiment(), ArraysInMemory(), Group(), reporter, folder)  # type: ignore[arg-type]
+    return load_file(final), reporter.reports
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    undisturbed, reports = run_through(tmp_path / "whole")
+    folder = tmp_path / "killed"
+    seen: dict[tuple[int, int | None, int], dict[str, float]] = {}
+    kills = 0
+    while True:
+        reporter = KilledReporter(folder / "checkpoints", reports_left=2)
+        try:
+            final = train(small_experiment(), ArraysInMemory(), Group(), reporter, folder)  # type: ignore[arg-type]
+        except Killed:
+            kills += 1
+            assert kills < 100, "no progress between kills"
+            continue
+        finally:
+            seen |= {(r.stage, r.epoch, r.step): r.metrics for r in reporter.reports if r.metrics}
+        break
+    assert kills >= 5
+    assert same(load_file(final), undisturbed)
+    timing = ("images_per_second", "data_wait")
+    for report in reports:
+        if report.metrics:
+            told = seen[(report.stage, report.epoch, report.step)]
+            assert {k: v for k, v in told.items() if k not in timing} == {k: v for k, v in report.metrics.items() if k not in timing}
+
+
+def _worker(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    reporter = FolderReporter(Path(folder) / "checkpoints")
+    train(small_experiment(), ArraysInMemory(), Group(rank, world), reporter, Path(folder))  # type: ignore[arg-type]
+    if rank == 0:
+        np.save(Path(folder) / "losses.npy", [r.metrics["loss"] for r in reporter.reports if "loss" in r.metrics])
+    dist.destroy_process_group()
+
+
+def test_one_worker_and_two_give_the_same_curve(tmp_path: Path) -> None:
+    _, reports = run_through(tmp_path / "one")
+    folder = tmp_path / "two"
+    folder.mkdir()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_worker, args=(rank, 2, str(folder))) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    alone = [r.metrics["loss"] for r in reports if "loss" in r.metrics]
+    np.testing.assert_allclose(np.load(folder / "losses.npy"), alone, rtol=2e-4)
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:
+    run_through(tmp_path)
+    reporter = FolderReporter(tmp_path / "checkpoints")
+    with pytest.raises(ValueError, match="another experiment"):
+        train(small_experiment(seed=4), ArraysInMemory(), Group(), reporter, tmp_path)  # type: ignore[arg-type]
