@@ -110,12 +110,17 @@ class Experiment(Strict):
             )
         return self
 
-    def digest(self, dataset_hash: str) -> str:
-        """Twelve hexadecimal digits that change with anything that shapes the weights.
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change with anything that shapes the weights, given the same dataset.
 
         Neither where things lie, nor how many workers share the work, nor what is done with the probabilities afterwards counts.
         """
         shaping = self.model_dump(include={"track", "seed", "fold", "model", "stages"}, mode="json")
         shaping["training"] = self.training.model_dump(include={"precision", "channels_last", "compile"})
-        shaping["dataset"] = dataset_hash
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def run_folder(self) -> str:
+        """Where this experiment's run keeps checkpoints, snapshots, its journal and its bundle: the same config, the same folder."""
+        return f"{self.storage.rstrip('/')}/{self.name}-{self.digest}"

@@ -50,7 +50,7 @@ class Checkpoint:
     optimiser: dict[str, torch.Tensor]
     progress: Progress
     digest: str
-    """Of the experiment that made it."""
+    """Of the experiment and the dataset that made it."""
 
     def save(self, folder: Path) -> None:
         """Write into an existing empty folder; whoever calls makes the folder appear whole."""
@@ -64,13 +64,13 @@ def load_checkpoint(folder: Path, digest: str) -> Checkpoint:
     """Read a checkpoint back.
 
     Raises:
-        ValueError: it belongs to an experiment with another digest, or was written by another format.
+        ValueError: it belongs to another experiment or dataset, or was written by another format.
     """
     state = json.loads((folder / "state.json").read_text())
     if state["format"] != FORMAT:
         raise ValueError(f"{folder}: checkpoint of format {state['format']}, this version reads {FORMAT}: start the run under another name")
     if state["digest"] != digest:
-        raise ValueError(f"{folder}: checkpoint of another experiment (digest {state['digest']}, now {digest}): start under another name")
+        raise ValueError(f"{folder}: checkpoint of another experiment or dataset ({state['digest']}, now {digest}): give this run another name")
     told = dict(state["progress"])
     progress = Progress(position=Position(**told.pop("position")), **told)
     return Checkpoint(load_file(folder / "model.safetensors"), load_file(folder / "optimiser.safetensors"), progress, digest)

@@ -75,7 +75,7 @@ class _Run:
 
     def __init__(self, experiment: Experiment, dataset: PreparedDataset, group: Group, reporter: Reporter, folder: Path) -> None:
         self.experiment, self.group, self.reporter, self.folder = experiment, group, reporter, folder
-        self.digest = experiment.digest(dataset.hash)
+        self.digest = f"{experiment.digest}-{dataset.hash}"
         self.snapshots = Snapshots(folder / "snapshots")
         self.cases = training_cases(experiment, dataset)
 
