@@ -1,0 +1,170 @@
+"""The staged run under Ray Train: workers, checkpoints in shared storage, restarts."""
+
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint as RayCheckpoint
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from chestseg.bundle import Bundle
+from chestseg.config import Experiment, Training
+from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.conclude import conclude
+from chestseg.tracking.recorder import Recorder
+from chestseg.tracking.runs import TrackedRun
+from chestseg.training.checkpoint import Checkpoint
+from chestseg.training.group import Group
+from chestseg.training.reporter import Report
+from chestseg.training.run import FINAL, train
+
+KEPT_CHECKPOINTS = 2
+
+SHOWN = {
+    "loss": "loss {:.4f}",
+    "val_dice": "dice {:.3f}",
+    "val_dice_positives": "on positives {:.3f}",
+    "val_negatives_empty": "negatives empty {:.2f}",
+    "images_per_second": "{:.1f} images/s",
+    "data_wait": "waiting for data {:.1%}",
+}
+"""Metrics an epoch's line shows, and how."""
+
+
+def fit(experiment: Experiment, run: TrackedRun) -> Path:
+    """Train on the attached cluster and return the file of final weights.
+
+    A run of the same experiment that was stopped goes on from its last checkpoint. Ray restarts lost workers up to
+    `training.max_failures` times.
+
+    Args:
+        experiment: `storage` must be a folder that all nodes share.
+        run: where rank 0 records metrics.
+
+    Raises:
+        ValueError: what the engine refuses, in its words; or workers that failed more often than allowed.
+    """
+    folder = Path(experiment.run_folder).absolute()
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"experiment": experiment.model_dump_json(), "run": run, "folder": str(folder)},
+        scaling_config=ScalingConfig(
+            num_workers=experiment.training.workers,
+            use_gpu=uses_gpu(experiment.training),
+            resources_per_worker=worker_resources(experiment.training),
+        ),
+        run_config=RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+            failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+        ),
+    )
+    try:
+        answer = trainer.fit().return_value or {}
+    except TrainingFailedError as error:
+        remedy = "start it again to go on from its last checkpoint"
+        raise ValueError(f"{folder.name}: training stopped ({_first_line(error)}): {remedy}") from error
+    if "mistake" in answer:
+        raise ValueError(answer["mistake"])
+    return folder / FINAL
+
+
+def conclude_remotely(experiment: Experiment, weights: Path) -> Bundle:
+    """Score the final weights and write the bundle on a node like those that trained, not on the head.
+
+    Returns:
+        The bundle in the run's folder.
+    """
+    resources = worker_resources(experiment.training)
+    task = ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))(_conclude)
+    return ray.get(task.remote(experiment.model_dump_json(), str(weights)))
+
+
+def uses_gpu(training: Training) -> bool:
+    """Whether workers get a GPU each: as configured, or where the cluster has any."""
+    if training.gpu == "auto":
+        return ray.cluster_resources().get("GPU", 0) >= training.workers
+    return training.gpu == "yes"
+
+
+def worker_resources(training: Training) -> dict[str, float]:
+    """What one worker takes of a node."""
+    resources = {"CPU": float(training.cpus_per_worker)}
+    return resources | {"GPU": 1.0} if uses_gpu(training) else resources
+
+
+def _worker(config: dict[str, Any]) -> dict[str, str]:
+    """One worker's whole life. What a user can mend is returned, not raised: Ray would try it again in vain."""
+    experiment = Experiment.model_validate_json(config["experiment"])
+    torch.set_num_threads(experiment.training.threads or experiment.training.cpus_per_worker)
+    cv2.setNumThreads(1)
+    context = ray.train.get_context()
+    group = Group(context.get_world_rank(), context.get_world_size(), get_device())
+    run: TrackedRun = config["run"]
+    with run.recorder() if group.rank == 0 else nullcontext() as recorder:
+        try:
+            dataset = PreparedDataset.open(experiment.data.prepared)
+            train(experiment, dataset, group, RayReporter(recorder, experiment), Path(config["folder"]))
+        except (ValueError, FloatingPointError) as mistake:
+            return {"mistake": str(mistake)}
+    return {}
+
+
+def _conclude(experiment: str, weights: str) -> Bundle:
+    told = Experiment.model_validate_json(experiment)
+    torch.set_num_threads(told.training.threads or told.training.cpus_per_worker)
+    return conclude(told, Path(weights))
+
+
+class RayReporter:
+    """Reports to Ray Train on every worker; rank 0 also records metrics and prints a line an epoch."""
+
+    def __init__(self, recorder: Recorder | None, experiment: Experiment) -> None:
+        self.recorder, self.experiment = recorder, experiment
+
+    def resume(self) -> Path | None:
+        """The newest checkpoint, brought to this node."""
+        newest = ray.train.get_checkpoint()
+        return Path(newest.to_directory()) if newest else None
+
+    def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
+        """All workers meet here; returns once rank 0's checkpoint is in storage."""
+        if self.recorder:
+            self._record(self.recorder, report, checkpoint)
+        told = {"stage": report.stage, "step": report.step, **report.metrics}
+        if checkpoint is None:
+            ray.train.report(told)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint.save(Path(folder))
+            ray.train.report(told, checkpoint=RayCheckpoint.from_directory(folder))
+
+    def _record(self, recorder: Recorder, report: Report, checkpoint: Checkpoint | None) -> None:
+        if report.metrics:
+            epochs = self.experiment.stages[report.stage].epochs
+            recorder.record(report.metrics, step=epochs if report.epoch is None else report.epoch, stage=report.stage)
+            print(describe(report, self.experiment), flush=True)
+        if checkpoint and checkpoint.progress.position.stage > report.stage:
+            recorder.finish_stage(report.stage)
+
+
+def describe(report: Report, experiment: Experiment) -> str:
+    """One line on an epoch or on a stage's final weights."""
+    stage = experiment.stages[report.stage]
+    when = "final" if report.epoch is None else f"epoch {report.epoch + 1}/{stage.epochs}"
+    named = [(prefix + name, text) for prefix in ("", "final_") for name, text in SHOWN.items()]
+    told = [text.format(report.metrics[key]) for key, text in named if key in report.metrics]
+    return f"stage {report.stage + 1}/{len(experiment.stages)} at {stage.size} px, {when}: {', '.join(told)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
