@@ -15,8 +15,8 @@ class Preprocessing(Strict):
     """
 
     size: int = Field(gt=0, multiple_of=32)
-    mean: float = Field(0.449, ge=0, le=1)
-    std: float = Field(0.226, gt=0)
+    mean: float = Field(default=0.449, ge=0, le=1)
+    std: float = Field(default=0.226, gt=0)
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W) to uint8 (size, size); the aspect ratio is not kept."""

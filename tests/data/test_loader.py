@@ -19,7 +19,7 @@ def batches(arrays: ArraysInMemory | None = None) -> EpochBatches:
 
 
 def key(batch: MicroBatch) -> tuple[int, int]:
-    return batch.step, batch.index
+    return batch.step, batch.number
 
 
 def test_shapes_and_order() -> None:

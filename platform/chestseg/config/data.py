@@ -30,8 +30,8 @@ class Data(Strict):
     """Folder of the prepared dataset: written by `prepare`, read by everything else."""
     sizes: tuple[int, ...] = (256, 512, 1024)
     """Square edge lengths in pixels kept in the prepared dataset, one copy each."""
-    folds: int = Field(5, ge=2, le=100)
-    test_share: float = Field(0.1, ge=0, lt=0.9)
+    folds: int = Field(default=5, ge=2, le=100)
+    test_share: float = Field(default=0.1, ge=0, lt=0.9)
     """Share of patients frozen as the test split before the folds are drawn."""
     folds_file: str | None = None
     """CSV with columns `case_id` and `fold`, used in place of drawn folds; cases it does not name are left out."""

@@ -28,13 +28,13 @@ class Postprocessing(Strict):
 
     flip_tta: bool = True
     """Average the probabilities of the image and its left-right mirror."""
-    threshold: float = Field(0.5, gt=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
     """Pixels at or above it belong to the mask (the triplet's bottom threshold)."""
-    top_threshold: float | None = Field(None, gt=0, lt=1)
+    top_threshold: float | None = Field(default=None, gt=0, lt=1)
     """With `min_area`: the mask is kept only where at least that area reaches this probability (the triplet's top threshold)."""
-    min_area: float = Field(0.0, ge=0)
+    min_area: float = Field(default=0.0, ge=0)
     """Smaller masks are emptied; with `top_threshold` the area counts at that threshold."""
-    empty_threshold: float | None = Field(None, gt=0, lt=1)
+    empty_threshold: float | None = Field(default=None, gt=0, lt=1)
     """With an empty-mask head: the mask is emptied when its probability of disease is lower."""
 
     @model_validator(mode="after")
@@ -51,16 +51,16 @@ class Training(Strict):
     """`auto`: bf16 autocast where the GPU or CPU computes in it, else fp32."""
     channels_last: bool = True
     compile: bool = False
-    workers: int = Field(1, ge=1)
-    cpus_per_worker: int = Field(1, ge=1)
+    workers: int = Field(default=1, ge=1)
+    cpus_per_worker: int = Field(default=1, ge=1)
     gpu: Literal["auto", "yes", "no"] = "auto"
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """PyTorch threads of a worker; `cpus_per_worker` when null. Another number rounds differently."""
-    loader_workers: int = Field(0, ge=0)
+    loader_workers: int = Field(default=0, ge=0)
     """Processes that load and augment for each worker; 0 loads on one thread beside the training step."""
-    checkpoint_every: int = Field(200, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints; one is also written at the end of every epoch that is validated."""
-    max_failures: int = Field(3, ge=0)
+    max_failures: int = Field(default=3, ge=0)
     """How many times Ray restarts the workers from the last checkpoint."""
 
 
@@ -78,7 +78,7 @@ class Experiment(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     track: Literal["cxr"] = "cxr"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     data: Data
     fold: int | Literal["all"] = 0
     """Validation fold; `all` trains on every fold and validates on none."""

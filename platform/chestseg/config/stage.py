@@ -10,10 +10,10 @@ from chestseg.config.strict import Strict
 class Loss(Strict):
     """Weights of the loss terms; a term of weight 0 is not computed."""
 
-    bce: float = Field(1.0, ge=0)
-    dice: float = Field(1.0, ge=0)
-    focal: float = Field(0.0, ge=0)
-    empty: float = Field(0.0, ge=0)
+    bce: float = Field(default=1.0, ge=0)
+    dice: float = Field(default=1.0, ge=0)
+    focal: float = Field(default=0.0, ge=0)
+    empty: float = Field(default=0.0, ge=0)
     """Binary cross-entropy of the empty-mask head; needs `model.empty_head`."""
 
     @model_validator(mode="after")
@@ -27,33 +27,33 @@ class Optimiser(Strict):
     """An optimiser and its learning-rate curve over the stage's steps."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
-    final_lr: float = Field(1e-5, ge=0)
+    final_lr: float = Field(default=1e-5, ge=0)
     """Learning rate at the last step of `cosine` and `one_cycle`."""
     curve: Literal["cosine", "one_cycle", "constant"] = "cosine"
-    warmup: float = Field(0.0, ge=0, lt=1)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the stage's steps over which the rate rises to its peak."""
-    encoder_lr: float = Field(1.0, gt=0)
+    encoder_lr: float = Field(default=1.0, gt=0)
     """Factor on the learning rate of the encoder's parameters."""
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     """SGD's momentum (Nesterov); Adam's first beta."""
-    second_beta: float = Field(0.999, gt=0, lt=1)
-    clip: float | None = Field(None, gt=0)
+    second_beta: float = Field(default=0.999, gt=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
     """Largest allowed L2 norm of the whole gradient."""
 
 
 class Swa(Strict):
     """Stochastic weight averaging over a window of epochs at the end of a stage (Izmailov et al. 2018)."""
 
-    last: int = Field(5, ge=1)
+    last: int = Field(default=5, ge=1)
     """How many of the last epochs the window spans."""
-    stride: int = Field(1, ge=1)
+    stride: int = Field(default=1, ge=1)
     """Every `stride`-th epoch of the window counts, the last one always."""
-    lr: float | None = Field(None, gt=0)
+    lr: float | None = Field(default=None, gt=0)
     """Constant learning rate inside the window; null keeps the stage's curve."""
-    batch_norm_batches: int = Field(64, ge=1)
+    batch_norm_batches: int = Field(default=64, ge=1)
     """Micro-batches over which batch-norm statistics are re-estimated for an average."""
 
 
@@ -62,31 +62,31 @@ class Stage(Strict):
 
     size: int = Field(gt=0, multiple_of=32)
     epochs: int = Field(ge=1)
-    batch: int = Field(8, ge=1)
+    batch: int = Field(default=8, ge=1)
     """Global batch over all workers, in images."""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """Images that share batch-norm statistics and a Dice loss, and fit a worker's memory at once; `batch` when null."""
-    cases_per_epoch: int | None = Field(None, ge=1)
+    cases_per_epoch: int | None = Field(default=None, ge=1)
     """Images drawn in an epoch; the number of training cases when null."""
     positives: float | tuple[float, ...] | None = None
     """Share of positive cases in a batch, 0..1; a list is spread over the epochs; null draws every case once."""
     optimiser: Optimiser = Optimiser()
     loss: Loss = Loss()
-    augmentation: float = Field(1.0, ge=0, le=2)
+    augmentation: float = Field(default=1.0, ge=0, le=2)
     """Strength of augmentation, 0 none, 1 the paper's."""
     frozen: tuple[Literal["encoder", "batch_norm"], ...] = ()
     """`encoder`: its weights do not move. `batch_norm`: running statistics are used and kept, its scale and shift still learn."""
     swa: Swa | None = None
-    early_stop: int | None = Field(None, ge=1)
+    early_stop: int | None = Field(default=None, ge=1)
     """End the stage after so many epochs without a better validation Dice."""
-    validate_every: int = Field(1, ge=1)
+    validate_every: int = Field(default=1, ge=1)
     """Epochs between validations; the stage's last epoch is always validated."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.batch % (self.micro_batch or self.batch):
             raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
-        shares = (self.positives,) if isinstance(self.positives, float) else (self.positives or ())
+        shares = (self.positives,) if isinstance(self.positives, (int, float)) else (self.positives or ())
         if any(not 0 <= s <= 1 for s in shares):
             raise ValueError(f"positives {self.positives}: shares lie between 0 and 1")
         if self.swa and self.swa.last > self.epochs:

@@ -19,10 +19,10 @@ AHEAD = 4
 
 
 class MicroBatch(NamedTuple):
-    """One micro-batch, the `index`-th of its `step`."""
+    """One micro-batch, the `number`-th of its `step`."""
 
     step: int
-    index: int
+    number: int
     images: torch.Tensor
     """(B, 1, *spatial) uint8."""
     masks: torch.Tensor
@@ -44,9 +44,7 @@ class CaseArrays(Protocol):
 class EpochBatches(Dataset[MicroBatch]):
     """The micro-batches of one epoch by (step, index), augmented with draws that depend on the position alone."""
 
-    def __init__(
-        self, arrays: CaseArrays, plan: EpochPlan, size: int, strength: float, seed_parts: tuple[int | str, ...]
-    ) -> None:
+    def __init__(self, arrays: CaseArrays, plan: EpochPlan, size: int, strength: float, seed_parts: tuple[int | str, ...]) -> None:
         self.arrays, self.plan, self.size, self.seed_parts = arrays, plan, size, seed_parts
         self.augmentation = Augmentation(strength)
 

