@@ -1,0 +1,43 @@
+"""Files and folders appear whole or not at all."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from chestseg.files import require_space, sha256_of, whole_file, whole_folder
+
+
+def test_a_file_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    with whole_file(path) as temporary:
+        temporary.write_text("one")
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "one"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_folder_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    for content in ("one", "two"):
+        with whole_folder(path) as temporary:
+            (temporary / content).write_text(content)
+    with pytest.raises(RuntimeError), whole_folder(path) as temporary:
+        (temporary / "three").write_text("half")
+        raise RuntimeError
+    assert [p.name for p in path.iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_known_digest(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_too_little_space_names_folder_and_need(tmp_path: Path) -> None:
+    require_space(tmp_path / "not" / "yet", 1, "a byte")
+    with pytest.raises(ValueError, match=r"checkpoints needs .* GB .* free: free some space or choose another folder"):
+        require_space(tmp_path, 2**60, "checkpoints")
