@@ -7,6 +7,7 @@ from chestseg import __version__
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+DEMO = "jobs/configs/cxr_demo.yaml"
 SIIM_SIZE = 1024
 
 
@@ -36,32 +37,34 @@ def _add(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser
 def _add_config_command(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
     command = _add(commands, name, summary)
     command.add_argument("config_path", metavar="CONFIG", help="an experiment's YAML, such as those in jobs/configs/")
-    command.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="overrule a key, e.g. stages.0.epochs=3; repeatable",
-    )
+    _add_overrides(command)
     return command
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    shown = "overrule a key of the experiment, e.g. stages.0.epochs=3; repeatable"
+    command.add_argument("--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help=shown)
 
 
 def _add_evaluate(commands: Commands) -> None:
     command = _add_config_command(commands, "evaluate", "score a bundle on a split of the prepared dataset")
     command.add_argument("--model", help="a bundle's folder or an MLflow URI; the experiment's own bundle by default")
-    command.add_argument("--split", default="test", metavar="NAME", help="split of the manifest (default: test)")
-    command.add_argument("--output", metavar="DIR", help="folder of the tables; beside the bundle by default")
+    command.add_argument("--split", default="validation", metavar="NAME", help="validation (default), test, train or a fold's number")
+    command.add_argument("--output", metavar="DIR", help="folder of the tables; under the experiment's storage by default")
 
 
 def _add_predict(commands: Commands) -> None:
     command = _add(commands, "predict", "segment images into masks of their own size")
-    command.add_argument("files", nargs="+", metavar="FILE", help="DICOM, PNG or JPEG")
+    command.add_argument("files", nargs="+", metavar="FILE", help="DICOM, PNG or JPEG files, folders of them, or patterns")
     command.add_argument("--model", required=True, help="a bundle's folder or an MLflow URI such as models:/cxr-pneumothorax@champion")
     command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    formats = ("png", "json")
     command.add_argument(
-        "--format", dest="formats", type=_names, default=("png", "json"), metavar="LIST", help="png,rle,json,overlay (default: png,json)"
+        "--format", dest="formats", type=_names, default=formats, metavar="LIST", help="png,rle,json,overlay (default: png,json)"
     )
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    command.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
+    command.add_argument("--tracking-uri", metavar="URI", help="where MLflow keeps a models:/ URI (default: sqlite:///mlflow.db)")
 
 
 def _add_sync(commands: Commands) -> None:
@@ -79,10 +82,8 @@ def _add_phantoms(commands: Commands) -> None:
 
 def _add_demo(commands: Commands) -> None:
     command = _add(commands, "demo", "the whole path on generated chests: phantoms, prepare, train, evaluate, predict")
-    command.add_argument("--folder", default="demo", metavar="DIR", help="where everything goes (default: demo)")
-    command.add_argument(
-        "--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help="overrule a key of jobs/configs/cxr_demo.yaml"
-    )
+    command.add_argument("config_path", nargs="?", default=DEMO, metavar="CONFIG", help=f"default: {DEMO}")
+    _add_overrides(command)
 
 
 def _names(text: str) -> tuple[str, ...]:
