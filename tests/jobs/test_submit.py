@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
-import requests
 
 pytestmark = pytest.mark.ray
 
@@ -20,7 +21,10 @@ def submit(cluster, *entrypoint: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_the_token_the_job_api_answers_401(cluster):
-    assert requests.get(f"{cluster.dashboard_url}/api/jobs/", timeout=30).status_code == 401
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(f"{cluster.dashboard_url}/api/jobs/", timeout=30)
+    answer.value.close()
+    assert answer.value.code == 401
 
 
 def test_a_job_brings_its_code_and_joins_its_cluster(cluster):
