@@ -49,7 +49,7 @@ def test_broken_files_are_named_and_the_others_done(model: str, images: Path, tm
     assert run(named, model, str(tmp_path / "out"), ("png",), device="cpu") == 1
     said = capsys.readouterr()
     lines = said.err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("chestseg: ") for line in lines)
+    assert len(lines) == 3 and all(line.startswith("chestseg: error: ") for line in lines)
     assert [next(name for name in ("cut.png", "empty.dcm", "absent.dcm") if name in line) for line in lines]
     assert "3 of 6 images" in said.out
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3

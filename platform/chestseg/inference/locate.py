@@ -1,0 +1,24 @@
+"""Where a bundle is: a folder, or a model that MLflow keeps."""
+
+from chestseg.bundle import Bundle, load_bundle
+from chestseg.config import Tracking
+
+MLFLOW = ("models:/", "runs:/")
+
+
+def open_bundle(model: str, tracking_uri: str | None = None) -> Bundle:
+    """Load and check a bundle.
+
+    Args:
+        model: its folder, or an MLflow URI such as `models:/cxr-pneumothorax@champion` or `runs:/RUN_ID/model`.
+        tracking_uri: MLflow's server or database for such a URI; the default of `config.Tracking` when None.
+
+    Raises:
+        ValueError: there is none, or it is damaged; names it and the remedy.
+    """
+    if not model.startswith(MLFLOW):
+        return load_bundle(model)
+    # MLflow takes seconds to import and a folder needs none of it.
+    from chestseg.tracking.registry import download_bundle
+
+    return load_bundle(download_bundle(model, tracking_uri or Tracking().uri))
