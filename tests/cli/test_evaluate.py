@@ -66,8 +66,15 @@ def test_another_bundle_and_folder(config: str, dataset: PreparedDataset, tmp_pa
     ],
 )
 def test_cases_seen_in_training_are_said_aloud(
-    config: str, dataset: PreparedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, fold: int | str, known: bool, note: str | None
-) -> None:  # fmt: skip
+    config: str,
+    dataset: PreparedDataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    fold: int | str,
+    known: bool,
+    note: str | None,
+) -> None:
     bundle = save(tmp_path / "other", dataset.hash if known else "0123456789abcdef", fold)
     run(config, model=str(bundle.folder), split=split, output=str(tmp_path / "out"))
     said = capsys.readouterr().err
