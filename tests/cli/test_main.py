@@ -61,13 +61,13 @@ def test_what_cannot_be_parsed_leaves_with_2(argv, capsys):
 
 def test_a_users_mistake_is_one_line_and_2(tmp_path, capsys):
     assert main(["phantoms", str(tmp_path), "--count", "0"]) == 2
-    assert capsys.readouterr().err == "chestseg: error: --count 0: at least one radiograph\n"
+    assert capsys.readouterr().err == "chestseg: error: count 0: write at least one phantom\n"
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("argv", [["--debug", "phantoms", "out", "--count", "0"], ["phantoms", "out", "--count", "0", "--debug"]])
 def test_debug_shows_where_a_mistake_was_found(argv):
-    with pytest.raises(ValueError, match="--count 0"):
+    with pytest.raises(ValueError, match="count 0"):
         main(argv)
 
 

@@ -58,7 +58,7 @@ def _phantom_folder(experiment: Experiment) -> Path:
 
 def _unlabelled(radiographs: Path) -> list[str]:
     """Phantoms no step before has seen."""
-    return [str(path) for path in sorted(radiographs.glob("dicom-images-test/*/*/*.dcm"))[:SHOWN]]
+    return [str(path) for path in sorted(radiographs.glob("dicom-images-test/**/*.dcm"))[:SHOWN]]
 
 
 def _say_where(experiment: Experiment, radiographs: Path, bundle: str, masks: str, took: dict[str, float]) -> None:
