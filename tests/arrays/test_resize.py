@@ -1,3 +1,5 @@
+"""Resizing keeps dtype, values and the place of things."""
+
 import numpy as np
 import pytest
 

@@ -1,0 +1,1 @@
+"""The one door to image files: radiographs and masks from DICOM, PNG and JPEG; radiographs to DICOM."""
