@@ -1,5 +1,6 @@
 """Jobs submitted to a started cluster as the README says, with token authentication on."""
 
+import re
 import subprocess
 import sys
 import urllib.error
@@ -29,7 +30,8 @@ def test_without_the_token_the_job_api_answers_401(cluster):
 
 def test_a_job_brings_its_code_and_joins_its_cluster(cluster):
     program = (
-        "import chestseg, ray; from chestseg.distributed.cluster import attach\n"
+        "import chestseg, os, ray; from chestseg.distributed.cluster import attach\n"
+        "print('brought', *sorted(os.listdir()))\n"
         "with attach():\n"
         "    where = ray.get(ray.remote(lambda: __import__('chestseg').__file__).remote())\n"
         "    print('head', ray.get_runtime_context().gcs_address, 'driver', chestseg.__file__, 'worker', where)"
@@ -37,7 +39,10 @@ def test_a_job_brings_its_code_and_joins_its_cluster(cluster):
     done = submit(cluster, "python", "-c", program)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"head {cluster.address}" in done.stdout
-    assert done.stdout.count("working_dir_files") >= 2
+    assert re.search(r"driver \S*working_dir_files\S*/platform/chestseg/__init__.py worker \S*working_dir_files", done.stdout)
+    [brought] = re.findall("^brought (.*)$", done.stdout, re.MULTILINE)
+    assert {"jobs", "platform"} <= set(brought.split())
+    assert {".git", ".venv", "tests", "docs"}.isdisjoint(brought.split())
 
 
 def test_a_users_mistake_is_one_line_and_fails_the_job(cluster):
