@@ -1,0 +1,159 @@
+"""What a run has to say to MLflow, kept on disk first: an append-only file that outlives outages and kills.
+
+One process writes it at a time: rank 0 while it trains, the driver before and after. Anybody may read it.
+"""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+FILE = "journal.jsonl"
+
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One point of a curve. MLflow knows a point by all of it, time included: sent twice with the same time it is one point."""
+
+    run: str
+    key: str
+    value: float
+    step: int
+    time: int
+    """Milliseconds since 1970, of when it was measured."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """A file, or a folder's content, that belongs under `target` of a run's artifacts."""
+
+    run: str
+    source: str
+    """Relative to the run's folder where it lies in it, so the folder may be moved before it is sent."""
+    target: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run starts again or ends."""
+
+    run: str
+    status: RunStatus
+    time: int
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A bundle to register as the candidate version of a model."""
+
+    run: str
+    bundle: str
+    """As `Files.source`."""
+    model: str
+    tags: dict[str, str]
+
+
+Entry = Metric | Files | Status | Registration
+KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Metric, Files, Status, Registration)}
+
+
+class Journal:
+    """The writing end. Opening it reads what it holds, so that a resumed run does not say the same thing twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._lock = threading.Lock()
+        self._points: set[tuple[str, str, int]] = set()
+        self._steps: dict[tuple[str, str], int] = {}
+        self._status: dict[str, RunStatus] = {}
+        self._cut_torn_line()
+        for entry, _ in read_entries(self.path):
+            self._take(entry)
+
+    def append(self, entries: Iterable[Entry]) -> int:
+        """Write entries that are new, all of them synced to disk on return, and say how many those are.
+
+        A point is dropped where its run, key and step are held already (training that resumes repeats steps, at other times); a
+        status where it is the run's last one.
+        """
+        with self._lock:
+            fresh = [entry for entry in entries if self._take(entry)]
+            if fresh:
+                self._write(fresh)
+        return len(fresh)
+
+    def status(self, run: str) -> RunStatus | None:
+        """The last status of a run, None before the first."""
+        return self._status.get(run)
+
+    def next_step(self, run: str, key: str) -> int:
+        """The step after the last one held of a curve; 0 where there is none."""
+        return self._steps.get((run, key), -1) + 1
+
+    def _take(self, entry: Entry) -> bool:
+        if isinstance(entry, Metric):
+            point = (entry.run, entry.key, entry.step)
+            if point in self._points:
+                return False
+            self._points.add(point)
+            self._steps[point[:2]] = max(entry.step, self._steps.get(point[:2], entry.step))
+        elif isinstance(entry, Status):
+            if self._status.get(entry.run) == entry.status:
+                return False
+            self._status[entry.run] = entry.status
+        return True
+
+    def _write(self, entries: list[Entry]) -> None:
+        self._cut_torn_line()
+        with self.path.open("ab") as file:
+            file.write(b"".join(_encode(entry) for entry in entries))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _cut_torn_line(self) -> None:
+        """A kill or a full disk in the middle of a write leaves half a line, which the next one must not continue."""
+        self.path.touch()
+        if _ends_torn(self.path):
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
+
+
+def read_entries(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
+    """Whole entries from byte `offset` on, each with the offset after it; a line still being written is left for later."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield _decode(line), offset
+
+
+def _ends_torn(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
+
+
+def _encode(entry: Entry) -> bytes:
+    fields = asdict(entry)
+    if isinstance(entry, Metric) and not math.isfinite(entry.value):
+        fields["value"] = str(entry.value)  # JSON knows no NaN
+    return json.dumps({"kind": type(entry).__name__.lower(), **fields}, allow_nan=False).encode() + b"\n"
+
+
+def _decode(line: bytes) -> Entry:
+    fields = json.loads(line)
+    kind = KINDS[fields.pop("kind")]
+    if kind is Metric:
+        fields["value"] = float(fields["value"])
+    return kind(**fields)
