@@ -1,0 +1,93 @@
+"""The manifest: a Parquet table with a row per prepared case, sorted by case id."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chestseg.config import Data
+from chestseg.data.folds import group_patients, read_folds, read_patients, split_patients
+from chestseg.files import whole_file
+
+CASE = pa.schema(
+    [
+        ("case_id", pa.string()),
+        ("patient_id", pa.string()),  # "" where the file has none
+        ("source", pa.string()),
+        ("image", pa.string()),  # path of the source file
+        ("modality", pa.string()),
+        ("view", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.string()),
+        ("height", pa.int32()),  # of the source image, pixels
+        ("width", pa.int32()),
+        ("spacing_row", pa.float64()),  # mm, where credible
+        ("spacing_col", pa.float64()),
+        ("positive", pa.bool_()),
+        ("mask_area", pa.int64()),  # pixels at the source's size
+        ("pixel_hash", pa.string()),  # SHA-256 of shape and decoded pixels
+        ("mask_hash", pa.string()),
+    ]
+)
+"""What decoding says of a case; it does not depend on how cases are split."""
+
+MANIFEST = pa.schema(
+    [
+        *CASE,
+        ("fold", pa.int32()),  # -1 in the test split
+        ("split", pa.string()),  # "train" or "test"
+        ("shard", pa.int32()),
+        ("row", pa.int32()),  # place within the shard
+    ]
+)
+
+
+def build_manifest(shards: Sequence[pa.Table], data: Data) -> pa.Table:
+    """Join the shards' tables (`CASE`, in order of case id) and give each case its fold and split.
+
+    Duplicate pixels join their patients into one group before folds are drawn.
+
+    Raises:
+        ValueError: a folds or patients file that does not fit, or fewer patients than folds.
+    """
+    places = [(shard, row) for shard, table in enumerate(shards) for row in range(len(table))]
+    cases = _with_patients(pa.concat_tables(shards), data.patients_file)
+    columns = cases.to_pydict()
+    if data.folds_file:
+        named = read_folds(data.folds_file, data.folds)
+        fold = [named[case_id] for case_id in columns["case_id"]]
+        split = ["test" if f is None else "train" for f in fold]
+    else:
+        groups = group_patients(columns["patient_id"], columns["pixel_hash"])
+        fold, split = split_patients(groups, columns["positive"], data.folds, data.test_share, data.seed)
+    columns |= {"fold": [-1 if f is None else f for f in fold], "split": split}
+    columns |= {"shard": [shard for shard, _ in places], "row": [row for _, row in places]}
+    return pa.table(columns, schema=MANIFEST)
+
+
+def _with_patients(cases: pa.Table, path: str | None) -> pa.Table:
+    """Overrule the files' own patient ids by those of a patients file."""
+    if path is None:
+        return cases
+    named, case_ids = read_patients(path), cases["case_id"].to_pylist()
+    if named.keys().isdisjoint(case_ids):
+        raise ValueError(
+            f"{path}: names none of the {len(case_ids)} cases, the first of which is {case_ids[0]!r}: use case ids as in the sources"
+        )
+    patients = [named.get(case_id, own) for case_id, own in zip(case_ids, cases["patient_id"].to_pylist(), strict=True)]
+    return cases.set_column(cases.column_names.index("patient_id"), CASE.field("patient_id"), [patients])
+
+
+def dataset_hash(table: pa.Table) -> str:
+    """Sixteen hexadecimal digits that change when the pixels, masks or split of any case do."""
+    columns = table.select(["case_id", "pixel_hash", "mask_hash", "fold", "split"]).to_pydict()
+    return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write Parquet whole or not at all; equal tables give equal bytes."""
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
