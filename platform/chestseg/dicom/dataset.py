@@ -3,8 +3,7 @@
 import io
 
 import numpy as np
-import pydicom.config
-from pydicom import uid
+from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
 
@@ -19,9 +18,7 @@ def parse_dicom(data: bytes) -> FileDataset:
     Raises:
         Refused: not DICOM, or without pixel data.
     """
-    # Values are judged where they are used: SIIM's own files carry UIDs and ages that are not valid ones.
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    dataset = dcmread(io.BytesIO(data), force=True)
     if data[128:132] != b"DICM" and "Rows" not in dataset:
         raise Refused("neither DICOM nor PNG nor JPEG: convert it to one of them")
     if "PixelData" not in dataset:
@@ -61,8 +58,6 @@ def stored_values(dataset: FileDataset, least_bits: int = 8) -> np.ndarray:
     if dataset.Rows * dataset.Columns > MOST_PIXELS:
         raise Refused(f"declares {dataset.Rows}x{dataset.Columns} pixels, more than any radiograph has: export it again")
     values = _decode(dataset)
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
     if values.ndim == 3:
         values = single_channel(values)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -93,7 +88,10 @@ def _decode(dataset: FileDataset) -> np.ndarray:
         return _as_declared(decode(frame, syntax, (dataset.Rows, dataset.Columns)), dataset)
     if syntax.is_encapsulated and syntax != uid.RLELossless:
         raise Refused(f"no decoder for transfer syntax {syntax.name} ({syntax}): convert it, for example with `gdcmconv --raw IN OUT`")
-    return dataset.pixel_array
+    try:
+        return dataset.pixel_array
+    except RuntimeError:
+        raise Refused(f"its {syntax.name} pixel data cannot be decoded: it is damaged, copy or export it again") from None
 
 
 def _as_declared(values: np.ndarray, dataset: Dataset) -> np.ndarray:
