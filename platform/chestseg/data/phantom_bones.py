@@ -94,7 +94,7 @@ def _band(curve: Curve, width: float | NDArray[np.float64], density: float) -> B
 
 def _shoulders(rng: np.random.Generator, thorax: Thorax) -> list[Bone]:
     bones = []
-    lift = rng.uniform(0.0, 0.04) + (0.02 if thorax.view == "AP" else 0.0)
+    lift = rng.uniform(0.0, 0.03) + (0.01 if thorax.view == "AP" else 0.0)
     for side, arm in zip(SIDES, thorax.arms, strict=True):
         inner = thorax.patient.apex + 0.085 + rng.uniform(-0.008, 0.008)
         outer = thorax.patient.apex + 0.015 - lift + rng.uniform(-0.008, 0.008)

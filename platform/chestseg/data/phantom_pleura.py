@@ -25,6 +25,7 @@ class Pneumothorax:
     """The part of that outline where the visceral pleura shows."""
     line_width: float
     line_strength: float
+    """0 to 1."""
     opacity: float
     """Share of its air that the fallen lung has lost."""
 
@@ -47,7 +48,7 @@ def _pneumothorax(rng: np.random.Generator, lung: Lung) -> Pneumothorax:
         collapsed=np.vstack([pleura, floor]),
         line=np.vstack([visible, floor[lift > 0.05]]),
         line_width=PLEURA * rng.uniform(0.8, 1.25),
-        line_strength=rng.uniform(0.75, 1.2),
+        line_strength=rng.uniform(0.6, 0.96),
         opacity=rng.uniform(0.07, 0.18),
     )
 

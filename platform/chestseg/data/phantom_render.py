@@ -64,9 +64,9 @@ def attenuate(scene: Scene, canvas: Canvas, mask: NDArray[np.uint8]) -> Layer:
         inflation *= 1 + 0.12 * air - (1 - air) * _opacity(scene, small, size)
         markings *= 1 - air
         markings += field * (1 - 0.8 * organs) * _pleural_lines(scene.pneumothoraces, canvas)
-    total = blur(canvas.fill(thorax.body), 0.002 * size) * enlarge(_thickness(scene, small), size)
+    total = enlarge(_thickness(scene, small), size) + _bones(scene, canvas)
+    total *= blur(canvas.fill(thorax.body), 0.002 * size)
     total += markings - inflation
-    total += _bones(scene, canvas)
     total += 0.10 * blur(canvas.draw(scene.decoys.strokes), 0.0006 * size)
     for fold in scene.decoys.folds:
         total += _fold(fold, canvas, small)
@@ -74,7 +74,7 @@ def attenuate(scene: Scene, canvas: Canvas, mask: NDArray[np.uint8]) -> Layer:
 
 
 def _pleural_lines(pneumothoraces: tuple[Pneumothorax, ...], canvas: Canvas) -> Layer:
-    strokes = [Stroke(p.line, p.line_width, 0.8 * p.line_strength) for p in pneumothoraces]
+    strokes = [Stroke(p.line, p.line_width, p.line_strength) for p in pneumothoraces]
     return 0.106 * blur(canvas.draw(strokes), 0.0006 * canvas.size)
 
 
