@@ -110,7 +110,7 @@ def _stop(head: subprocess.Popen) -> None:
     """End the head, which ends what it started, and nothing else on the machine."""
     head.terminate()
     try:
-        head.wait(30)
+        head.wait(10)
     except subprocess.TimeoutExpired:
         os.killpg(head.pid, signal.SIGKILL)
         head.wait()
