@@ -10,6 +10,7 @@ class ArraysInMemory:
     """Discs on noise: every second case has one, cases 0 to 3 are fold 0."""
 
     hash = "generated"
+    sizes = (64,)
 
     def __init__(self, count: int = 12, size: int = 64) -> None:
         draw = np.random.default_rng(5)

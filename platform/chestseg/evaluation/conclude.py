@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 from safetensors.torch import load_file
 
-from chestseg import __version__
 from chestseg.arrays.overlay import overlay
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
@@ -19,6 +18,7 @@ from chestseg.files import whole_file
 from chestseg.inference.golden import make_golden
 from chestseg.inference.predictor import LiveModel, Predictor
 from chestseg.preprocessing import Preprocessing
+from chestseg.tracking.provenance import code_version
 
 GOLDEN_PHANTOM = 20
 """Seed of the golden case's phantom."""
@@ -46,7 +46,7 @@ def conclude(experiment: Experiment, weights: Path) -> Bundle:
     spec = BundleSpec(
         name=experiment.tracking.model or experiment.name,
         track=experiment.track,
-        code_version=__version__,
+        code_version=code_version(),
         model=experiment.model,
         preprocessing=preprocessing,
         postprocessing=experiment.postprocessing,

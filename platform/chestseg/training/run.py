@@ -47,13 +47,18 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
     """Which cases an experiment trains on and validates on: its fold is held out, the test split is never touched.
 
     Raises:
-        ValueError: nothing is left to train on, or the held-out fold has no case.
+        ValueError: fewer cases than workers to train on, no case in the held-out fold, or a stage larger than what was prepared.
     """
     fold = None if experiment.fold == "all" else experiment.fold
     training = dataset.indices(split="train", exclude_fold=fold)
     validation = dataset.indices(split="train", fold=fold) if fold is not None else training[:0]
     if fold is not None and not len(validation):
         raise ValueError(f"fold {fold} has no case in {experiment.data.prepared}: choose another, or fold: all")
+    if len(training) < experiment.training.workers:
+        raise ValueError(f"{len(training)} training cases for {experiment.training.workers} workers: lower training.workers or add cases")
+    largest, prepared = experiment.stages[-1].size, max(dataset.sizes)
+    if largest > prepared:
+        raise ValueError(f"stages.{len(experiment.stages) - 1}.size {largest} is larger than the prepared {prepared}: add it to data.sizes")
     return Cases(dataset, training, dataset.positive[training], validation)
 
 
