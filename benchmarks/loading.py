@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from benchmarks.phantom_data import phantom_dataset, phantom_experiment
 from benchmarks.sides import in_turn, table
+
 from chestseg.arrays.resize import resize_image, resize_mask
 from chestseg.config import Experiment
 from chestseg.data.cases import CaseSource

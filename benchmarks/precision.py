@@ -8,10 +8,11 @@ Asked where the CPU has AMX: at least 1.8x. The first line says what this CPU ha
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-
 from benchmarks.sides import in_turn, table
+
 from chestseg.config import Model
 from chestseg.models.precision import autocast
 from chestseg.models.registry import build_model
@@ -60,8 +61,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     told = parser.parse_args()
-    flags = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "")
-    print("CPU:", ", ".join(name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f" {name}" in flags))
+    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "") + " "
+    print("CPU:", ", ".join(name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f" {name} " in flags))
     for title, measure in (("Training", training_step), ("Inference", inference_step)):
         sides = {name: lambda w=way, m=measure: m(*w, told.size, told.batch) for name, way in WAYS.items()}
         print(f"\n{title}, {told.size} px, batch {told.batch}")

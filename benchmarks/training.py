@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from benchmarks.phantom_data import phantom_dataset, phantom_experiment
 from benchmarks.sides import in_turn, table
+
 from chestseg.config import Experiment
 
 EPOCHS = 3

@@ -28,7 +28,7 @@ GOLDEN = "golden.npz"
 class BundleSpec(Strict):
     """What `bundle.json` says."""
 
-    format: int = Field(FORMAT, ge=1)
+    format: int = Field(default=FORMAT, ge=1)
     name: str = Field(pattern=r"^[^/:]+$")
     """As MLflow names models: no slash, no colon."""
     track: str
@@ -40,7 +40,7 @@ class BundleSpec(Strict):
     metrics: dict[str, float]
     dataset_hash: str
     experiment: dict[str, Any]
-    """The experiment it was trained by, as it was configured; a record, not read back."""
+    """The experiment it was trained by, less the paths of the machine it ran on; a record, not read back."""
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each other file of the folder."""
 

@@ -8,7 +8,7 @@ import numpy as np
 # albumentations asks the network for a newer release when imported unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402  (the line above must run first)
+import albumentations as A
 
 
 class Augmentation:

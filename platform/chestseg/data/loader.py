@@ -110,7 +110,7 @@ def _threaded(batches: EpochBatches, positions: list[tuple[int, int]]) -> Iterat
                 if not put(batches[position]):
                     return
             put(None)
-        except BaseException as error:  # carried to the consumer, which raises it
+        except BaseException as error:  # noqa: BLE001  (carried to the consumer, which raises it)
             put(error)
 
     thread = threading.Thread(target=load, name="loader", daemon=True)

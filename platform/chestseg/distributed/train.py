@@ -54,7 +54,7 @@ def fit(experiment: Experiment, run: TrackedRun) -> Path:
     folder = Path(experiment.run_folder).absolute()
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"experiment": experiment.model_dump_json(), "run": run, "folder": str(folder)},
+        train_loop_config={"experiment": _for_other_nodes(experiment), "run": run, "folder": str(folder)},
         scaling_config=ScalingConfig(
             num_workers=experiment.training.workers,
             use_gpu=uses_gpu(experiment.training),
@@ -85,7 +85,13 @@ def conclude_remotely(experiment: Experiment, weights: Path) -> Bundle:
     """
     resources = worker_resources(experiment.training)
     task = ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))(_conclude)
-    return ray.get(task.remote(experiment.model_dump_json(), str(weights)))
+    return ray.get(task.remote(_for_other_nodes(experiment), str(weights)))
+
+
+def _for_other_nodes(experiment: Experiment) -> str:
+    """The experiment as JSON with absolute paths: a worker's current folder is not the driver's."""
+    data = experiment.data.model_copy(update={"prepared": str(Path(experiment.data.prepared).absolute())})
+    return experiment.model_copy(update={"data": data, "storage": str(Path(experiment.storage).absolute())}).model_dump_json()
 
 
 def uses_gpu(training: Training) -> bool:

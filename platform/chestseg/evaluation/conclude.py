@@ -1,6 +1,5 @@
 """The end of a run: final weights become a bundle with its scores, its golden case, and pictures to look at."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -52,7 +51,7 @@ def conclude(experiment: Experiment, weights: Path) -> Bundle:
         postprocessing=experiment.postprocessing,
         metrics=metrics,
         dataset_hash=dataset.hash,
-        experiment=json.loads(experiment.model_dump_json()),
+        experiment=experiment.model_dump(mode="json", exclude={"storage": True, "tracking": True, "data": {"prepared", "sources"}}),
     )
     image, _ = make_phantom(GOLDEN_PHANTOM, 512, True)
     return save_bundle(folder / "bundle", spec, tensors, make_golden(spec, tensors, image))

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -32,9 +33,9 @@ def read_tensors(path: str | Path) -> Tensors:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise bare RuntimeError, UnpicklingError, OSError and classes of their own
         raise ValueError(f"model.weights: {path} can't be read as weights ({' '.join(str(error).split())[:120]})") from error
-    found = dict(found) if isinstance(found, dict) else {}
-    found = found["state_dict"] if isinstance(found.get("state_dict"), dict) else found
-    tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
+    held: dict[str, Any] = dict(found) if isinstance(found, dict) else {}
+    held = held["state_dict"] if isinstance(held.get("state_dict"), dict) else held
+    tensors = {str(k): v for k, v in held.items() if isinstance(v, torch.Tensor)}
     if not tensors:
         raise ValueError(f"model.weights: {path} holds no tensors by name: save a plain state dict")
     return tensors
