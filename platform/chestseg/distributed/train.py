@@ -10,7 +10,7 @@ import ray
 import ray.train
 import torch
 from ray.train import Checkpoint as RayCheckpoint
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -65,6 +65,8 @@ def fit(experiment: Experiment, run: TrackedRun) -> Path:
             storage_path=str(folder.parent),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+            # At INFO Ray repeats every line a worker prints and every report beside it.
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:

@@ -37,7 +37,7 @@ def conclude(experiment: Experiment, weights: Path) -> Bundle:
     folder = Path(experiment.run_folder)
     metrics: dict[str, float] = {}
     for split, indices in held_out(experiment, dataset).items():
-        result = evaluate(predictor, dataset, indices, progress=True)
+        result = evaluate(predictor, dataset, indices)
         write_cases(folder / "evaluation" / split / "cases.csv", result.rows)
         write_summary(folder / "evaluation" / split / "summary.json", result, {"split": split, "dataset_hash": dataset.hash})
         draw_cases(predictor, dataset, indices, result, folder / "evaluation" / split)

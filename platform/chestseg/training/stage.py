@@ -137,7 +137,7 @@ class StageRun:
         return micro_batches(batches, first_step=first, rank=self.group.rank, world=self.group.size, processes=processes, pin=pin)
 
     def _losses(self, totals: torch.Tensor) -> dict[str, float]:
-        """Mean loss terms of the epoch, and their weighted sum as `loss`.
+        """Mean loss terms of the epoch as `loss_NAME`, and their weighted sum as `loss`.
 
         Raises:
             FloatingPointError: a term is not finite; names it and the remedy.
@@ -148,5 +148,5 @@ class StageRun:
                 where = f"stages.{self.index}, epoch {self.progress.position.epoch}"
                 remedy = "lower the learning rate, set optimiser.clip, or use precision fp32"
                 raise FloatingPointError(f"{where}: loss {name} is {value}: {remedy}")
-        means["loss"] = sum(getattr(self.stage.loss, name) * value for name, value in means.items())
-        return means
+        total = sum(getattr(self.stage.loss, name) * value for name, value in means.items())
+        return {"loss": total, **{f"loss_{name}": value for name, value in means.items()}}
