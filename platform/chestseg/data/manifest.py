@@ -53,19 +53,21 @@ def build_manifest(shards: Sequence[pa.Table], data: Data) -> pa.Table:
     Raises:
         ValueError: a folds or patients file that does not fit, or fewer patients than folds.
     """
-    places = [(shard, row) for shard, table in enumerate(shards) for row in range(len(table))]
     cases = _with_patients(pa.concat_tables(shards), data.patients_file)
-    columns = cases.to_pydict()
     if data.folds_file:
         named = read_folds(data.folds_file, data.folds)
-        fold = [named[case_id] for case_id in columns["case_id"]]
+        fold = [named[case_id] for case_id in cases["case_id"].to_pylist()]
         split = ["test" if f is None else "train" for f in fold]
     else:
-        groups = group_patients(columns["patient_id"], columns["pixel_hash"])
-        fold, split = split_patients(groups, columns["positive"], data.folds, data.test_share, data.seed)
-    columns |= {"fold": [-1 if f is None else f for f in fold], "split": split}
-    columns |= {"shard": [shard for shard, _ in places], "row": [row for _, row in places]}
-    return pa.table(columns, schema=MANIFEST)
+        groups = group_patients(cases["patient_id"].to_pylist(), cases["pixel_hash"].to_pylist())
+        fold, split = split_patients(groups, cases["positive"].to_pylist(), data.folds, data.test_share, data.seed)
+    places = {
+        "fold": [-1 if f is None else f for f in fold],
+        "split": split,
+        "shard": [shard for shard, table in enumerate(shards) for _ in range(len(table))],
+        "row": [row for table in shards for row in range(len(table))],
+    }
+    return pa.table([*cases.columns, *(pa.array(column) for column in places.values())], names=MANIFEST.names).cast(MANIFEST)
 
 
 def _with_patients(cases: pa.Table, path: str | None) -> pa.Table:

@@ -84,7 +84,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def build_report(table: pa.Table, left_out: Sequence[LeftOut], quarantine: Sequence[LeftOut], data: Data) -> PrepareReport:
     """Count what a manifest holds and what it lacks."""
-    rows = table.to_pylist()
+    rows = table.select(["case_id", "patient_id", "source", "positive", "pixel_hash", "mask_hash", "fold", "split"]).to_pylist()
     names = sorted({case.source for case in (*left_out, *quarantine)} | {row["source"] for row in rows})
     sources = {
         name: SourceReport(

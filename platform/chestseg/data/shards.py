@@ -125,7 +125,9 @@ def _row(source: CaseSource, case: Case) -> dict[str, Any]:
 
 
 def _hash(array: np.ndarray) -> str:
-    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 class _Planes:
@@ -137,7 +139,7 @@ class _Planes:
 
     def append(self, plane: np.ndarray) -> None:
         assert plane.shape == (self.size, self.size) and plane.dtype == np.uint8, (plane.shape, plane.dtype)
-        self.file.write(plane.tobytes())
+        self.file.write(np.ascontiguousarray(plane).data)
         self.count += 1
 
     def finish(self) -> None:

@@ -47,8 +47,8 @@ def prepare(data: Data, *, report: Callable[[str], None] = _to_stderr) -> Prepar
 
 
 def _decode(preparation: Preparation) -> None:
-    with _quiet(), tqdm(total=preparation.cases, desc="prepare", unit=" cases", file=sys.stderr, mininterval=0.5) as bar:
-        bar.update(preparation.cases - sum(len(shard.cases) for shard in preparation.pending))
+    finished = preparation.cases - sum(len(shard.cases) for shard in preparation.pending)
+    with _quiet(), tqdm(total=preparation.cases, initial=finished, desc="prepare", unit=" cases", file=sys.stderr) as bar:
         for row in _written(preparation.pending, preparation.folder):
             if row["error"]:
                 raise ValueError(f"{row['error']}: make room or correct the folder and prepare again, finished shards are kept")
