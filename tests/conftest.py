@@ -29,6 +29,7 @@ os.environ |= {
     "RAY_AUTH_TOKEN_PATH": str(TOKEN_FILE),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too this keeps every port on loopback
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # it also is the least time between two reports, and epochs here take less than its 2 s
     "NO_ALBUMENTATIONS_UPDATE": "1",
 }
 os.environ.pop("RAY_ADDRESS", None)

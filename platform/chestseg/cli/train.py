@@ -8,7 +8,7 @@ from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach
-from chestseg.distributed.train import conclude_remotely, fit
+from chestseg.distributed.train import fit
 from chestseg.files import require_space
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
@@ -33,9 +33,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     initial = write_initial(experiment, folder)
     require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
     with attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
-        weights = fit(experiment, tracked)
-        bundle = conclude_remotely(experiment, weights)
-        _publish(experiment, bundle, tracked)
+        _publish(experiment, fit(experiment, tracked), tracked)
     return 0
 
 

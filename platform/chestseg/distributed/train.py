@@ -14,16 +14,16 @@ from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig,
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from chestseg.bundle import Bundle
+from chestseg.bundle import Bundle, load_bundle
 from chestseg.config import Experiment, Training
 from chestseg.data.prepared import PreparedDataset
-from chestseg.evaluation.conclude import conclude
+from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.runs import TrackedRun
 from chestseg.training.checkpoint import Checkpoint
 from chestseg.training.group import Group
 from chestseg.training.reporter import Report
-from chestseg.training.run import FINAL, train
+from chestseg.training.run import train
 
 KEPT_CHECKPOINTS = 2
 
@@ -38,8 +38,8 @@ SHOWN = {
 """Metrics an epoch's line shows, and how."""
 
 
-def fit(experiment: Experiment, run: TrackedRun) -> Path:
-    """Train on the attached cluster and return the file of final weights.
+def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
+    """Train on the attached cluster, score the final weights where they were trained, and return the run's bundle.
 
     A run of the same experiment that was stopped goes on from its last checkpoint. Ray restarts lost workers up to
     `training.max_failures` times.
@@ -76,18 +76,7 @@ def fit(experiment: Experiment, run: TrackedRun) -> Path:
         raise ValueError(f"{folder.name}: training stopped ({_first_line(error)}): {remedy}") from error
     if "mistake" in answer:
         raise ValueError(answer["mistake"])
-    return folder / FINAL
-
-
-def conclude_remotely(experiment: Experiment, weights: Path) -> Bundle:
-    """Score the final weights and write the bundle on a node like those that trained, not on the head.
-
-    Returns:
-        The bundle in the run's folder.
-    """
-    resources = worker_resources(experiment.training)
-    task = ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))(_conclude)
-    return ray.get(task.remote(_for_other_nodes(experiment), str(weights)))
+    return load_bundle(folder / BUNDLE)
 
 
 def _for_other_nodes(experiment: Experiment) -> str:
@@ -120,16 +109,12 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
     with run.recorder() if group.rank == 0 else nullcontext() as recorder:
         try:
             dataset = PreparedDataset.open(experiment.data.prepared)
-            train(experiment, dataset, group, RayReporter(recorder, experiment), Path(config["folder"]))
+            weights = train(experiment, dataset, group, RayReporter(recorder, experiment), Path(config["folder"]))
+            if group.rank == 0:
+                conclude(experiment, weights, group.device)
         except (ValueError, FloatingPointError) as mistake:
             return {"mistake": str(mistake)}
     return {}
-
-
-def _conclude(experiment: str, weights: str) -> Bundle:
-    told = Experiment.model_validate_json(experiment)
-    torch.set_num_threads(told.training.threads or told.training.cpus_per_worker)
-    return conclude(told, Path(weights))
 
 
 class RayReporter:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from chestseg.arrays.overlay import overlay
@@ -22,9 +23,11 @@ from chestseg.tracking.provenance import code_version
 GOLDEN_PHANTOM = 20
 """Seed of the golden case's phantom."""
 PICTURES = 4
+BUNDLE = "bundle"
+"""Name of the bundle's folder in the run's."""
 
 
-def conclude(experiment: Experiment, weights: Path) -> Bundle:
+def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bundle:
     """Score final weights on the validation fold and the frozen test split, and write the bundle into the run's folder.
 
     Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases.
@@ -32,7 +35,7 @@ def conclude(experiment: Experiment, weights: Path) -> Bundle:
     dataset = PreparedDataset.open(experiment.data.prepared)
     preprocessing = Preprocessing(size=experiment.stages[-1].size)
     tensors = load_file(weights)
-    network = build_network(experiment.model, tensors, where=str(weights))
+    network = build_network(experiment.model, tensors, where=str(weights)).to(device)
     predictor = Predictor(LiveModel(network, preprocessing, experiment.postprocessing))
     folder = Path(experiment.run_folder)
     metrics: dict[str, float] = {}
@@ -54,7 +57,7 @@ def conclude(experiment: Experiment, weights: Path) -> Bundle:
         experiment=experiment.model_dump(mode="json", exclude={"storage": True, "tracking": True, "data": {"prepared", "sources"}}),
     )
     image, _ = make_phantom(GOLDEN_PHANTOM, 512, True)
-    return save_bundle(folder / "bundle", spec, tensors, make_golden(spec, tensors, image))
+    return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, image))
 
 
 def held_out(experiment: Experiment, dataset: PreparedDataset) -> dict[str, np.ndarray]:

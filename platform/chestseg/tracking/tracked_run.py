@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from chestseg.files import whole_file
-from chestseg.tracking.curves import draw_curves
 from chestseg.tracking.environment import connect, explained, reason, troubles
 from chestseg.tracking.journal import FILE, Files, Journal, Metric, Registration, RunStatus, Status, read_entries
 from chestseg.tracking.recorder import Recorder, milliseconds
@@ -56,6 +55,8 @@ class TrackedRun:
         """Draw loss and Dice over the epochs of every stage from the journal and keep the picture."""
         points = [entry for entry, _ in read_entries(self.folder / FILE) if isinstance(entry, Metric)]
         stages = {f"stage {i + 1}": [p for p in points if p.run == run] for i, run in enumerate(self.stage_run_ids)}
+        from chestseg.tracking.curves import draw_curves  # matplotlib takes seconds to import, and every worker imports this module
+
         draw_curves(stages, self.folder / CURVES)
         self.log_files(self.folder / CURVES)
 

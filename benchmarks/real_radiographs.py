@@ -1,0 +1,212 @@
+"""Small real radiographs: chestseg's two-stage training against a plain script given the same minutes, fold by fold.
+
+    python -m benchmarks.real_radiographs --data ../shared/data --plain ../shared/baselines --seeds 0,1,2 --output real.jsonl
+
+Five fixed folds of 115 radiographs (`cxr_folds.csv`). For each seed and fold chestseg trains first, with the epochs of
+jobs/configs/cxr_small_real.yaml, and its wall time, everything from the first weight to the averaged last one, becomes the plain
+script's minutes, once for each of its schedules. Both are scored at 256 pixels on the held-out fold, which neither has seen and
+from which nothing was chosen. Sides:
+
+    chestseg            as configured: two stages, SWA, flip TTA, the configured rule from probabilities to a mask
+    no tta, no swa      the same trainings scored otherwise
+    one stage           a single stage at 256 pixels with as many epochs as fill the same minutes (`--ablations`)
+    from scratch        without pretrained weights (`--ablations`)
+    plain 256, plain 128,256   the script's one-stage and two-stage runs
+
+Each result is a line of the output; what is there is not measured again, so a stopped run goes on. `--table` prints the tables.
+"""
+
+import argparse
+import importlib.util
+import json
+import random
+import statistics
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from chestseg.bundle import build_network
+from chestseg.cli import main as chestseg
+from chestseg.config import Experiment, load_experiment
+from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.evaluate import evaluate
+from chestseg.inference.predictor import LiveModel, Predictor
+from chestseg.preprocessing import Preprocessing
+from chestseg.training.group import Group
+from chestseg.training.reporter import FolderReporter
+from chestseg.training.run import train
+
+CONFIG = "jobs/configs/cxr_small_real.yaml"
+FOLDS = 5
+SIDES = (
+    "chestseg",
+    "no tta",
+    "no swa",
+    "no swa, no tta",
+    "one stage",
+    "one stage, no swa, no tta",
+    "from scratch",
+    "plain 256",
+    "plain 128,256",
+)
+
+Row = dict[str, Any]
+"""side, seed, fold, minutes, and of the held-out fold: dice of each positive, and for each negative whether it was left empty."""
+
+
+def experiment_of(data: Path, work: Path, changes: list[str]) -> Experiment:
+    """The configured experiment with its paths set to `data` and `work`."""
+    names = ("siim", "pneumothorax_png", "covid_cxr_png")
+    paths = [f"data.sources.{place}.path={data / name}" for place, name in enumerate(names)]
+    paths += [f"data.folds_file={data / 'cxr_folds.csv'}", f"data.prepared={work / 'prepared'}", f"storage={work}"]
+    return load_experiment(CONFIG, [*paths, *changes])
+
+
+def run_chestseg(experiment: Experiment, threads: int) -> tuple[float, dict[str, Row]]:
+    """Train one fold; minutes of wall time, and the held-out fold's scores of the weights with and without SWA and TTA."""
+    torch.set_num_threads(threads)
+    dataset = PreparedDataset.open(experiment.data.prepared)
+    with TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
+        minutes = (time.perf_counter() - started) / 60
+        last = experiment.stages[-1].epochs - 1
+        snapshot = Path(folder, "snapshots", f"stage{len(experiment.stages) - 1}-epoch{last:04d}.safetensors")
+        scores = {}
+        for swa, weights in (("", final), ("no swa", snapshot)):
+            for tta in (True, False):
+                name = ", ".join(filter(None, [swa, "" if tta else "no tta"])) or "whole"
+                rule = experiment.postprocessing.model_copy(update={"flip_tta": tta})
+                network = build_network(experiment.model, load_file(weights), where=str(weights))
+                predictor = Predictor(LiveModel(network, Preprocessing(size=experiment.stages[-1].size), rule))
+                result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=256)
+                scores[name] = {
+                    "dice": [row.dice for row in result.rows if row.positive],
+                    "empty": {
+                        source: [not r.present for r in result.rows if not r.positive and r.source == source]
+                        for source in ("siim", "covid_cxr_png")
+                    },
+                }
+    return minutes, scores
+
+
+def run_plain(folder: Path, stages: str, minutes: float, seed: int, fold: int, threads: int) -> Row:
+    """The plain script's own functions on one fold, its random states seeded by seed and fold."""
+    spec = importlib.util.spec_from_file_location("plain_cxr", folder / "plain_cxr.py")
+    assert spec is not None and spec.loader is not None
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    torch.set_num_threads(threads)
+    for seeded in (torch.manual_seed, np.random.seed, random.seed):
+        seeded(1000 * seed + fold)
+    cases = plain.load_cases()
+    dice, empty = plain.train(cases, fold, Namespace(encoder="lite0", stages=stages, minutes=minutes))
+    of_siim = [case[0].shape == (1024, 1024) for case in cases if case[2] == fold and not case[1].any()]
+    groups = {
+        name: [bool(e) for e, siim in zip(empty, of_siim, strict=True) if siim is wanted]
+        for name, wanted in (("siim", True), ("covid_cxr_png", False))
+    }
+    return {"dice": dice, "empty": groups}
+
+
+def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int]]) -> None:
+    """All sides of one seed and fold that are not in the output yet."""
+
+    def keep(side: str, minutes: float, scores: Row) -> None:
+        with told.output.open("a") as file:
+            file.write(json.dumps({"side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), **scores}) + "\n")
+        print(f"{side}, seed {seed}, fold {fold}: {minutes:.2f} min, dice {np.mean(scores['dice']):.3f}", flush=True)
+
+    changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}"]
+    ablations = {
+        "one stage": [f"stages=[{json.dumps(one_stage(told))}]"],
+        "from scratch": ["model.weights=none"],
+    }
+    minutes = next((r["minutes"] for r in read(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
+    if minutes is None:
+        minutes, scores = run_chestseg(experiment_of(told.data, told.work, changes), told.threads)
+        for name, row in scores.items():
+            keep("chestseg" if name == "whole" else name, minutes, row)
+    for side, change in ablations.items() if told.ablations else ():
+        if (side, seed, fold) not in done:
+            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), told.threads)
+            keep(side, took, scores["whole"])
+            keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
+    for stages in ("256", "128,256"):
+        if (f"plain {stages}", seed, fold) not in done:
+            keep(f"plain {stages}", minutes, run_plain(told.plain, stages, minutes, seed, fold, told.threads))
+
+
+def one_stage(told: Namespace) -> dict[str, Any]:
+    """The last stage with as many epochs as both stages cost: an epoch at half the size costs a quarter."""
+    stages = experiment_of(told.data, told.work, []).stages
+    last = stages[-1]
+    epochs = round(sum(s.epochs * (s.size / last.size) ** 2 for s in stages))
+    first = stages[0].optimiser
+    return last.model_copy(update={"epochs": epochs, "validate_every": epochs, "optimiser": first}).model_dump(mode="json")
+
+
+def read(path: Path) -> list[Row]:
+    """Results so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def print_tables(rows: list[Row]) -> None:
+    """Markdown: each side over its folds, seeds as mean and spread."""
+    print(
+        "| side | seeds | minutes a fold | Dice on held-out positives: mean over seeds (each seed) | negatives left empty | of them SIIM |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for side in SIDES:
+        by_seed: dict[int, list[Row]] = {}
+        for row in rows:
+            if row["side"] == side:
+                by_seed.setdefault(row["seed"], []).append(row)
+        whole = {seed: found for seed, found in by_seed.items() if len(found) == FOLDS}
+        if not whole:
+            continue
+        dice = [statistics.fmean(d for row in found for d in row["dice"]) for found in whole.values()]
+        every = [e for found in whole.values() for row in found for group in row["empty"].values() for e in group]
+        siim = [e for found in whole.values() for row in found for e in row["empty"]["siim"]]
+        minutes = statistics.fmean(row["minutes"] for found in whole.values() for row in found)
+        seeds = ", ".join(f"{d:.3f}" for d in dice)
+        print(
+            f"| {side} | {len(whole)} | {minutes:.2f} | {statistics.fmean(dice):.3f} ({seeds}) | {np.mean(every):.3f} | {sum(siim)} of {len(siim)} |"
+        )
+
+
+def main() -> None:
+    """Measure what is missing, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--plain", type=Path, required=True, help="folder of plain_cxr.py")
+    parser.add_argument("--work", type=Path, default=Path("runs/real-radiographs"))
+    parser.add_argument("--output", type=Path, default=Path("runs/real-radiographs/results.jsonl"))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--folds", default="0,1,2,3,4")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--table", action="store_true", help="only print the tables")
+    told = parser.parse_args()
+    if not told.table:
+        prepared = experiment_of(told.data, told.work, []).data
+        if not Path(prepared.prepared).exists():
+            sources = [f"data.sources.{n}.path={s.path}" for n, s in enumerate(prepared.sources)]
+            changes = [*sources, f"data.folds_file={prepared.folds_file}", f"data.prepared={prepared.prepared}"]
+            if code := chestseg(["prepare", CONFIG, *(part for change in changes for part in ("--set", change))]):
+                sys.exit(code)
+        for seed in map(int, told.seeds.split(",")):
+            for fold in map(int, told.folds.split(",")):
+                measure(told, seed, fold, {(r["side"], r["seed"], r["fold"]) for r in read(told.output)})
+    print_tables(read(told.output))
+
+
+if __name__ == "__main__":
+    main()
