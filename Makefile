@@ -7,10 +7,10 @@ INSTALLED := $(VENV)/.installed
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test check format
+.PHONY: help setup demo test check format bench
 
 help:
-	@echo "make setup | demo | test | check | format"
+	@echo "make setup | demo | test | check | format | bench"
 
 setup: $(INSTALLED)
 
@@ -25,6 +25,12 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+
+bench: setup
+	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.prepare
 
 format: setup
 	$(BIN)/ruff format .
