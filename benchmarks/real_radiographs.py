@@ -177,9 +177,8 @@ def print_tables(rows: list[Row]) -> None:
         siim = [e for found in whole.values() for row in found for e in row["empty"]["siim"]]
         minutes = statistics.fmean(row["minutes"] for found in whole.values() for row in found)
         seeds = ", ".join(f"{d:.3f}" for d in dice)
-        print(
-            f"| {side} | {len(whole)} | {minutes:.2f} | {statistics.fmean(dice):.3f} ({seeds}) | {np.mean(every):.3f} | {sum(siim)} of {len(siim)} |"
-        )
+        empty = f"{np.mean(every):.3f} | {sum(siim)} of {len(siim)}"
+        print(f"| {side} | {len(whole)} | {minutes:.2f} | {statistics.fmean(dice):.3f} ({seeds}) | {empty} |")
 
 
 def main() -> None:
