@@ -1,11 +1,13 @@
 """Files and folders appear whole or not at all."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from chestseg.files import require_space, sha256_of, whole_file, whole_folder
+from chestseg.files import exclusive, require_space, sha256_of, whole_file, whole_folder
 
 
 def test_a_file_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:
@@ -41,3 +43,18 @@ def test_too_little_space_names_folder_and_need(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "yet", 1, "a byte")
     with pytest.raises(ValueError, match=r"checkpoints needs .* GB .* free: free some space or choose another folder"):
         require_space(tmp_path, 2**60, "checkpoints")
+
+
+def test_a_folder_that_another_process_holds_is_refused(tmp_path: Path) -> None:
+    program = (
+        "import sys; from chestseg.files import exclusive\nwith exclusive(sys.argv[1], 'x'): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="being trained by another process"), exclusive(tmp_path, "trained"):
+            pass
+        other.communicate("")
+    with exclusive(tmp_path, "trained"):
+        pass

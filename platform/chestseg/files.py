@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: written beside their final name, synced, then renamed."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -71,6 +72,23 @@ def require_space(folder: str | Path, needed: int, what: str) -> None:
         raise ValueError(
             f"{folder}: {what} needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: free some space or choose another folder"
         )
+
+
+@contextlib.contextmanager
+def exclusive(folder: str | Path, what: str) -> Iterator[None]:
+    """Hold a folder's lock for the block; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    path = Path(folder) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: being {what} by another process: wait for it, or stop it") from None
+        yield
 
 
 def _sync(path: Path) -> None:

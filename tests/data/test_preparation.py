@@ -51,7 +51,9 @@ def test_the_folder_holds_manifest_report_quarantine_and_marker(tmp_path: Path) 
     Path(source.path, "images", "case-001.png").write_bytes(b"")
     report, out = prepare_plainly(data(tmp_path, source)), tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == ["manifest.parquet", "prepared.json", "quarantine.csv", "report.json", "shards"]
-    assert json.loads((out / "prepared.json").read_text()) == {"format": 1, "sizes": list(SIZES), "dataset_hash": report.dataset_hash}
+    split = {"folds": 3, "test_share": 0.1, "seed": 0}
+    marker = {"format": 1, "sizes": list(SIZES), "dataset_hash": report.dataset_hash, "split": split}
+    assert json.loads((out / "prepared.json").read_text()) == marker
     assert json.loads((out / "report.json").read_text()) == report.model_dump(mode="json")
     with open(out / "quarantine.csv", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -186,3 +188,23 @@ def test_real_images_in_the_fixed_folds(real_data: Path, tmp_path: Path) -> None
     counts = {name: (source.prepared.cases, source.prepared.positive) for name, source in report.sources.items()}
     assert counts == {"covid_cxr_png": (75, 0), "pneumothorax_png": (30, 30), "siim": (10, 5)}
     assert [report.split[f"fold {k}"].cases for k in range(5)] == [23] * 5 and report.split["test"].cases == 0
+
+
+def test_a_split_that_was_not_prepared_is_refused(tmp_path: Path) -> None:
+    told = data(tmp_path, write_pictures(tmp_path / "source", 9))
+    prepare_plainly(told)
+    dataset = PreparedDataset.open(told.prepared)
+    dataset.require_split(told)
+    with pytest.raises(ValueError, match="was prepared with data.seed 0, now it is 4: prepare it"):
+        dataset.require_split(told.model_copy(update={"seed": 4}))
+
+
+def test_what_somebody_else_keeps_beside_the_shards_stays(tmp_path: Path) -> None:
+    told = data(tmp_path, write_pictures(tmp_path / "source", 9))
+    prepare_plainly(told)
+    shards = Path(told.prepared, "shards")
+    for name in ("mine", "00009", ".00000.torn"):
+        (shards / name).mkdir()
+    prepare_plainly(told)
+    assert {"mine", "00000"} <= {path.name for path in shards.iterdir()}
+    assert {"00009", ".00000.torn"}.isdisjoint(path.name for path in shards.iterdir())

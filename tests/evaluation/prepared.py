@@ -24,7 +24,7 @@ def write_prepared(folder: Path) -> PreparedDataset:
         np.save(array_path(shard, "mask", size), np.stack([resize_mask(mask, size) for mask in masks]))
     table = _manifest(np.array([mask.any() for mask in masks]))
     write_table(folder / "manifest.parquet", table)
-    facts = {"format": 1, "sizes": SIZES, "dataset_hash": dataset_hash(table)}
+    facts = {"format": 1, "sizes": SIZES, "dataset_hash": dataset_hash(table), "split": {}}
     (folder / "prepared.json").write_text(json.dumps(facts))
     return PreparedDataset.open(folder)
 

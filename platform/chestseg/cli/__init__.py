@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command and its arguments; those of the process when None.
 
     Returns:
-        What the command returns; 2 after a `ValueError`, which is printed as one line; 130 after Ctrl-C. Every other exception
-        is a defect and leaves with its traceback, and with `--debug` so do these.
+        What the command returns; 2 after a `ValueError` or a file that can't be read or written, which is printed as one line; 130
+        after Ctrl-C. Every other exception is a defect and leaves with its traceback, and with `--debug` so do these.
 
     Raises:
         SystemExit: the parser's own, code 2, for arguments it does not know.
@@ -31,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"chestseg: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        print(f"chestseg: error: {error.filename}: {error.strerror}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if debug:

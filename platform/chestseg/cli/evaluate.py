@@ -34,6 +34,7 @@ def run(
     """
     experiment = load_experiment(config_path, overrides)
     dataset = PreparedDataset.open(experiment.data.prepared)
+    dataset.require_split(experiment.data)
     indices = split_indices(dataset, experiment, split)
     bundle = open_bundle(model or str(own_bundle(experiment)), experiment.tracking.uri)
     _say_what_was_seen(bundle, experiment, dataset, split)

@@ -1,5 +1,6 @@
 """`chestseg train`: the resolution schedule from prepared data to an evaluated, registered bundle."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.cluster import attach
+from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.train import fit
-from chestseg.files import require_space
+from chestseg.files import exclusive, require_space, whole_file
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
 from chestseg.training.run import training_cases, write_initial
@@ -25,14 +26,16 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
         ValueError: the config, the data, the weights, the disk or MLflow don't allow it.
     """
     experiment = load_experiment(config_path, overrides)
+    require_shared(experiment.data.prepared, experiment.storage)
     dataset = PreparedDataset.open(experiment.data.prepared)
+    dataset.require_split(experiment.data)
     cases = training_cases(experiment, dataset)
     folder = Path(experiment.run_folder)
     counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
     print(f"{'Going on with' if folder.exists() else 'Starting'} {folder}: {counts}")
     initial = write_initial(experiment, folder)
     require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
-    with attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
+    with exclusive(folder, "trained"), attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
         _publish(experiment, fit(experiment, tracked), tracked)
     return 0
 
@@ -42,13 +45,24 @@ def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> Non
     for name, value in sorted(bundle.spec.metrics.items()):
         print(f"{name:28} {value:.4f}")
     with tracked.recorder(system_every=None) as recorder:
-        recorder.record(bundle.spec.metrics, step=0)
+        recorder.record(bundle.spec.metrics, step=_times_scored(bundle))
     tracked.log_files(Path(experiment.run_folder, "evaluation"), "evaluation")
     tracked.log_curves()
     if experiment.tracking.model:
         version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
         print(f"{experiment.tracking.model} version {version or '(sent when MLflow answers again)'} is the candidate")
     print(bundle.folder)
+
+
+def _times_scored(bundle: Bundle) -> int:
+    """How many other bundles this run made before: the same weights score anew when their post-processing changes."""
+    record = bundle.folder.parent / "scored.json"
+    digests = json.loads(record.read_text()) if record.exists() else []
+    if bundle.digest not in digests:
+        digests.append(bundle.digest)
+        with whole_file(record) as file:
+            file.write_text(json.dumps(digests))
+    return digests.index(bundle.digest)
 
 
 def gate_tags(bundle: Bundle) -> dict[str, Any]:

@@ -7,6 +7,13 @@ from pydantic import Field, field_validator, model_validator
 from chestseg.config.strict import Strict
 
 
+def a_folder(path: str) -> str:
+    """Refuse an address where a folder is needed."""
+    if "://" in path:
+        raise ValueError("an address, not a folder: give a folder that all nodes share")
+    return path
+
+
 class Source(Strict):
     """One set of images as its publisher laid it out; `reader` names the module in `chestseg.data` that knows the layout."""
 
@@ -38,6 +45,16 @@ class Data(Strict):
     patients_file: str | None = None
     """CSV with columns `case_id` and `patient_id` that overrules the files' own PatientID."""
     seed: int = 0
+
+    @property
+    def split(self) -> dict[str, float]:
+        """What decides the split, given the cases: a prepared dataset keeps it, and an experiment that says otherwise is refused."""
+        return {"folds": self.folds, "test_share": self.test_share, "seed": self.seed}
+
+    @field_validator("prepared")
+    @classmethod
+    def _a_folder(cls, prepared: str) -> str:
+        return a_folder(prepared)
 
     @field_validator("sizes")
     @classmethod

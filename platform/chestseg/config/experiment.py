@@ -4,9 +4,9 @@ import hashlib
 import json
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from chestseg.config.data import Data
+from chestseg.config.data import Data, a_folder
 from chestseg.config.stage import Stage
 from chestseg.config.strict import Strict
 
@@ -90,9 +90,18 @@ class Experiment(Strict):
     storage: str = "runs"
     """Folder in which each run keeps checkpoints, tables and its bundle."""
 
+    @field_validator("storage")
+    @classmethod
+    def _a_folder(cls, storage: str) -> str:
+        return a_folder(storage)
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         sizes = [stage.size for stage in self.stages]
+        if max(sizes) > max(self.data.sizes):
+            raise ValueError(f"a stage of size {max(sizes)} is larger than all data.sizes {list(self.data.sizes)}: add it there")
+        if self.fold == "all" and any(stage.early_stop for stage in self.stages):
+            raise ValueError("early_stop watches the held-out fold and fold is `all`: give a fold, or early_stop: null")
         if sizes != sorted(sizes):
             raise ValueError(f"stages of sizes {sizes}: a resolution schedule may not go down")
         if isinstance(self.fold, int) and not 0 <= self.fold < self.data.folds:

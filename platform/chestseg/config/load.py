@@ -24,9 +24,11 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         ValueError: one line that names the file, the key and the remedy.
     """
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; give the path of an experiment's YAML, such as those in jobs/configs/") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8 text: is it an experiment's YAML?") from None
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -69,7 +71,10 @@ def _set(tree: dict[str, Any], override: str) -> None:
     node: Any = tree
     for part in parents:
         node = _child(node, part, override)
-    parsed = yaml.safe_load(value)
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(f"--set {override}: the value is not YAML: quote it, or close its brackets") from None
     if isinstance(node, list):
         node[_position(node, last, override)] = parsed
     else:

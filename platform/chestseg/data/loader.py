@@ -72,7 +72,7 @@ def micro_batches(
     steps, count, _ = batches.plan.cases.shape
     positions = [(step, index) for step in range(first_step, steps) for index in range(rank, count, world)]
     if processes == 0:
-        yield from _threaded(batches, positions)
+        yield from _threaded(batches, positions, pin)
         return
     yield from DataLoader(
         batches,
@@ -90,7 +90,7 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _threaded(batches: EpochBatches, positions: list[tuple[int, int]]) -> Iterator[MicroBatch]:
+def _threaded(batches: EpochBatches, positions: list[tuple[int, int]], pin: bool) -> Iterator[MicroBatch]:
     """Load on one thread; an error there is raised here, and leaving early ends the thread."""
     ready: queue.Queue[MicroBatch | BaseException | None] = queue.Queue(AHEAD)
     leaving = threading.Event()
@@ -107,7 +107,10 @@ def _threaded(batches: EpochBatches, positions: list[tuple[int, int]]) -> Iterat
     def load() -> None:
         try:
             for position in positions:
-                if not put(batches[position]):
+                loaded = batches[position]
+                if pin:
+                    loaded = loaded._replace(images=loaded.images.pin_memory(), masks=loaded.masks.pin_memory())
+                if not put(loaded):
                     return
             put(None)
         except BaseException as error:  # noqa: BLE001  (carried to the consumer, which raises it)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from chestseg.data.readers import list_cases
 from chestseg.data.report import PrepareReport, build_report
 from chestseg.data.shards import Shard, bytes_per_case, is_finished, plan_shards, read_shard
 from chestseg.files import require_space, whole_file
+
+OWN_NAME = re.compile(r"\d{5}|\.\d{5}\..*")
+"""Names of shards, and of shards that were being written."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def publish(preparation: Preparation) -> PrepareReport:
         temporary.write_text(report.model_dump_json(indent=1))
     _remove_strays(preparation)
     with whole_file(folder / "prepared.json") as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, "sizes": data.sizes, "dataset_hash": report.dataset_hash}))
+        temporary.write_text(json.dumps({"format": FORMAT, "sizes": data.sizes, "dataset_hash": report.dataset_hash, "split": data.split}))
     return report
 
 
@@ -110,10 +114,11 @@ def withdraw(prepared: Path) -> None:
 
 
 def _remove_strays(preparation: Preparation) -> None:
-    """Remove shards of an earlier, larger dataset and what killed preparations left."""
+    """Remove shards of an earlier, larger dataset and what killed preparations left, and nothing that has another name."""
     wanted = {shard_folder(preparation.folder, shard.index) for shard in preparation.shards}
     for folder in set(shard_folder(preparation.folder, 0).parent.iterdir()) - wanted:
-        shutil.rmtree(folder)
+        if OWN_NAME.fullmatch(folder.name) and folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def _write_quarantine(path: Path, quarantine: list[LeftOut]) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chestseg.arrays.resize import resize_image, resize_mask
+from chestseg.config import Data
 
 FORMAT = 1
 """Of the folder's layout: `manifest.parquet`, `prepared.json`, `report.json`, `quarantine.csv` and `shards/`."""
@@ -36,8 +37,8 @@ class PreparedDataset:
     It can be pickled and shared among threads and processes.
     """
 
-    def __init__(self, folder: Path, table: pa.Table, sizes: Sequence[int], dataset_hash: str) -> None:
-        self.folder, self.table, self.sizes, self.hash = folder, table, tuple(sorted(sizes)), dataset_hash
+    def __init__(self, folder: Path, table: pa.Table, sizes: Sequence[int], dataset_hash: str, split: dict[str, float]) -> None:
+        self.folder, self.table, self.sizes, self.hash, self.split = folder, table, tuple(sorted(sizes)), dataset_hash, split
 
     @classmethod
     def open(cls, path: str | Path) -> "PreparedDataset":
@@ -53,7 +54,17 @@ class PreparedDataset:
             raise ValueError(f"{folder}: no prepared dataset, or its preparation did not end: {REMEDY}") from None
         if facts["format"] != FORMAT:
             raise ValueError(f"{folder}: a prepared dataset of format {facts['format']}, this version reads {FORMAT}: {REMEDY}")
-        return cls(folder, pq.read_table(folder / "manifest.parquet"), facts["sizes"], facts["dataset_hash"])
+        return cls(folder, pq.read_table(folder / "manifest.parquet"), facts["sizes"], facts["dataset_hash"], facts["split"])
+
+    def require_split(self, data: Data) -> None:
+        """Refuse an experiment whose split is not the one that was prepared.
+
+        Raises:
+            ValueError: names the key and the remedy.
+        """
+        for key, value in data.split.items():
+            if self.split.get(key, value) != value:
+                raise ValueError(f"{self.folder} was prepared with data.{key} {self.split[key]}, now it is {value}: {REMEDY} again")
 
     def __len__(self) -> int:
         return len(self.table)

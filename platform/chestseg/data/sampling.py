@@ -4,7 +4,9 @@ A global batch is a fixed list of micro-batches. Workers share the list out amon
 depend on how many there are.
 """
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -67,12 +69,12 @@ class Sampler:
         dealt = batches.reshape(self.steps, stage.images_per_micro_batch, stage.micro_batches).swapaxes(1, 2)
         return EpochPlan(np.ascontiguousarray(dealt))
 
-    def _shares(self) -> list[float] | None:
-        """Share of positives of each epoch; a list in the config is spread evenly over the epochs."""
+    def _shares(self) -> list[Fraction] | None:
+        """Share of positives of each epoch, exact; a list in the config is spread evenly over the epochs."""
         given, epochs = self.stage.positives, self.stage.epochs
         if given is None:
             return None
-        values = (given,) if isinstance(given, (int, float)) else given
+        values = [Fraction(str(share)) for share in ((given,) if isinstance(given, (int, float)) else given)]
         return [values[min(len(values) - 1, e * len(values) // epochs)] for e in range(epochs)]
 
     def _positives_before(self, epoch: int, step: int) -> int | None:
@@ -82,7 +84,7 @@ class Sampler:
             return None
         last = shares[min(epoch, len(shares) - 1)]
         whole = sum(shares[:epoch]) + last * max(0, epoch - len(shares))
-        return round((whole * self.steps + last * step) * self.stage.batch)
+        return math.floor((whole * self.steps + last * step) * self.stage.batch)
 
     def _stream(self, kind: str, start: int, count: int) -> np.ndarray:
         pool = self.pools[kind]

@@ -46,6 +46,22 @@ def attach(num_cpus: int | None = None) -> Iterator[None]:
             raise
 
 
+def may_grow() -> bool:
+    """Whether the attached cluster is somebody's own, whose autoscaler may add nodes, and not a private one on this machine."""
+    return SUBMITTED in os.environ or "RAY_ADDRESS" in os.environ
+
+
+def require_shared(*paths: str) -> None:
+    """Refuse relative paths in a submitted job: they lie in its temporary copy of the code and go with it.
+
+    Raises:
+        ValueError: names the first such path.
+    """
+    for path in paths:
+        if SUBMITTED in os.environ and not Path(path).is_absolute():
+            raise ValueError(f"{path}: a relative path in a submitted job would vanish with it: give an absolute one that all nodes share")
+
+
 def _join(address: str) -> None:
     if address.startswith("http"):
         raise ValueError(

@@ -1,5 +1,7 @@
 """The staged run under Ray Train: workers, checkpoints in shared storage, restarts."""
 
+import logging
+import os
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,15 +14,17 @@ import torch
 from ray.train import Checkpoint as RayCheckpoint
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2._internal.execution import context as ray_train_context
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from chestseg.bundle import Bundle, load_bundle
 from chestseg.config import Experiment, Training
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.runs import TrackedRun
-from chestseg.training.checkpoint import Checkpoint
+from chestseg.training.checkpoint import Checkpoint, load_checkpoint
 from chestseg.training.group import Group
 from chestseg.training.reporter import Report
 from chestseg.training.run import train
@@ -52,6 +56,9 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
         ValueError: what the engine refuses, in its words; or workers that failed more often than allowed.
     """
     folder = Path(experiment.run_folder).absolute()
+    _require_room(experiment.training)
+    # Ray would print each line of a worker a second time, through its own log.
+    os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"experiment": _for_other_nodes(experiment), "run": run, "folder": str(folder)},
@@ -73,7 +80,7 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
         answer = trainer.fit().return_value or {}
     except TrainingFailedError as error:
         remedy = "start it again to go on from its last checkpoint"
-        raise ValueError(f"{folder.name}: training stopped ({_first_line(error)}): {remedy}") from error
+        raise ValueError(f"{folder.name}: training stopped ({_told(error)}): {remedy}") from error
     if "mistake" in answer:
         raise ValueError(answer["mistake"])
     return load_bundle(folder / BUNDLE)
@@ -83,6 +90,23 @@ def _for_other_nodes(experiment: Experiment) -> str:
     """The experiment as JSON with absolute paths: a worker's current folder is not the driver's."""
     data = experiment.data.model_copy(update={"prepared": str(Path(experiment.data.prepared).absolute())})
     return experiment.model_copy(update={"data": data, "storage": str(Path(experiment.storage).absolute())}).model_dump_json()
+
+
+def _require_room(training: Training) -> None:
+    """Refuse a plan that a private cluster can never hold; on one that may grow, say what is waited for.
+
+    Raises:
+        ValueError: names the resource and the remedy.
+    """
+    has = ray.cluster_resources()
+    for name, each in worker_resources(training).items():
+        needed = each * training.workers
+        if needed <= has.get(name, 0):
+            continue
+        lack = f"training needs {needed:g} {name} for {training.workers} worker(s), the cluster has {has.get(name, 0):g}"
+        if not may_grow():
+            raise ValueError(f"{lack}: lower training.workers or training.cpus_per_worker, or set training.gpu to no")
+        print(f"{lack}: waiting for nodes", flush=True)
 
 
 def uses_gpu(training: Training) -> bool:
@@ -103,6 +127,7 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
     experiment = Experiment.model_validate_json(config["experiment"])
     torch.set_num_threads(experiment.training.threads or experiment.training.cpus_per_worker)
     cv2.setNumThreads(1)
+    logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)  # it repeats every report
     context = ray.train.get_context()
     group = Group(context.get_world_rank(), context.get_world_size(), get_device())
     run: TrackedRun = config["run"]
@@ -112,7 +137,11 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
             weights = train(experiment, dataset, group, RayReporter(recorder, experiment), Path(config["folder"]))
             if group.rank == 0:
                 conclude(experiment, weights, group.device)
-        except (ValueError, FloatingPointError) as mistake:
+        except FloatingPointError as mistake:
+            return {"mistake": str(mistake)}
+        except ValueError as mistake:
+            if group.size > 1:
+                raise  # the others may not have met it, and would wait for this worker
             return {"mistake": str(mistake)}
     return {}
 
@@ -123,10 +152,17 @@ class RayReporter:
     def __init__(self, recorder: Recorder | None, experiment: Experiment) -> None:
         self.recorder, self.experiment = recorder, experiment
 
-    def resume(self) -> Path | None:
+    def resume(self, digest: str) -> Checkpoint | None:
         """The newest checkpoint, brought to this node."""
         newest = ray.train.get_checkpoint()
-        return Path(newest.to_directory()) if newest else None
+        if newest is None:
+            return None
+        with newest.as_directory() as folder:
+            checkpoint = load_checkpoint(Path(folder), digest)
+        if self.recorder:
+            position = checkpoint.progress.position
+            print(f"going on at stage {position.stage + 1}, epoch {position.epoch + 1}, step {position.step + 1}", flush=True)
+        return checkpoint
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """All workers meet here; returns once rank 0's checkpoint is in storage."""
@@ -158,6 +194,8 @@ def describe(report: Report, experiment: Experiment) -> str:
     return f"stage {report.stage + 1}/{len(experiment.stages)} at {stage.size} px, {when}: {', '.join(told)}"
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _told(error: TrainingFailedError) -> str:
+    """What the first worker that failed said last."""
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    lines = [line.strip() for line in str(next(iter(failures.values()))).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 LOADER = "chestseg.inference.pyfunc"
 REQUIREMENTS = (
-    "mlflow", "numpy", "opencv-python-headless", "pandas", "pydantic", "pydicom", "pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg",
-    "python-gdcm", "pyyaml", "safetensors", "segmentation-models-pytorch", "torch",
+    "imagecodecs", "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom", "pyyaml", "safetensors",
+    "segmentation-models-pytorch", "torch",
 )  # fmt: skip
-"""What the loader imports, and pydicom's decoders. Said outright, because MLflow would find out by loading the model."""
+"""What the loader imports. Said outright, because MLflow would find out by loading the model."""
 
 
 def register_entry(client: MlflowClient, folder: Path, entry: Registration) -> str:

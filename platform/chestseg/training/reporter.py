@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chestseg.files import whole_folder
-from chestseg.training.checkpoint import Checkpoint
+from chestseg.training.checkpoint import Checkpoint, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Report:
 class Reporter(Protocol):
     """Receives reports on every worker; a checkpoint is given on rank 0 only."""
 
-    def resume(self) -> Path | None:
-        """Folder of the newest whole checkpoint, None at the first start."""
+    def resume(self, digest: str) -> Checkpoint | None:
+        """The newest whole checkpoint, None at the first start; one of another `digest` is refused."""
         ...
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
@@ -41,9 +41,10 @@ class FolderReporter:
         self.folder = folder
         self.reports: list[Report] = []
 
-    def resume(self) -> Path | None:
+    def resume(self, digest: str) -> Checkpoint | None:
         """The newest checkpoint in the folder."""
-        return max(self.folder.glob("step-*"), default=None)
+        newest = max(self.folder.glob("step-*"), default=None)
+        return load_checkpoint(newest, digest) if newest else None
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """Keep the report; write the checkpoint whole, then drop the oldest."""

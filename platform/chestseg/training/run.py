@@ -7,13 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from chestseg.config import Experiment
 from chestseg.data.prepared import PreparedDataset
+from chestseg.data.sampling import Sampler
 from chestseg.files import whole_file
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
 from chestseg.preprocessing import Preprocessing
 from chestseg.seed import seed_for
 from chestseg.training.averaging import Snapshots
-from chestseg.training.checkpoint import Checkpoint, Progress, load_checkpoint, optimiser_tensors, restore_optimiser
+from chestseg.training.checkpoint import Checkpoint, Progress, optimiser_tensors, restore_optimiser
 from chestseg.training.engine import Engine
 from chestseg.training.group import Group
 from chestseg.training.reporter import Report, Reporter
@@ -47,7 +48,8 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
     """Which cases an experiment trains on and validates on: its fold is held out, the test split is never touched.
 
     Raises:
-        ValueError: fewer cases than workers to train on, no case in the held-out fold, or a stage larger than what was prepared.
+        ValueError: fewer cases than workers to train on, no case in the held-out fold, a stage larger than what was
+            prepared, or a share of positives that its cases can't give.
     """
     fold = None if experiment.fold == "all" else experiment.fold
     training = dataset.indices(split="train", exclude_fold=fold)
@@ -56,10 +58,12 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
         raise ValueError(f"fold {fold} has no case in {experiment.data.prepared}: choose another, or fold: all")
     if len(training) < experiment.training.workers:
         raise ValueError(f"{len(training)} training cases for {experiment.training.workers} workers: lower training.workers or add cases")
-    largest, prepared = experiment.stages[-1].size, max(dataset.sizes)
-    if largest > prepared:
-        raise ValueError(f"stages.{len(experiment.stages) - 1}.size {largest} is larger than the prepared {prepared}: add it to data.sizes")
-    return Cases(dataset, training, dataset.positive[training], validation)
+    if experiment.stages[-1].size > max(dataset.sizes):
+        raise ValueError(f"stages of size {experiment.stages[-1].size} need more than the prepared {max(dataset.sizes)}: prepare again")
+    cases = Cases(dataset, training, dataset.positive[training], validation)
+    for index, stage in enumerate(experiment.stages):
+        Sampler(cases.training, cases.positive, stage, index, experiment.seed)
+    return cases
 
 
 def write_initial(experiment: Experiment, folder: Path) -> Path:
@@ -120,14 +124,13 @@ class _Run:
     def _start(self) -> tuple[Segmenter, Progress, dict[str, torch.Tensor]]:
         """Network, progress and optimiser tensors, from the newest checkpoint or from scratch."""
         torch.manual_seed(seed_for(self.experiment.seed, "weights"))
-        folder = self.reporter.resume()
+        checkpoint = self.reporter.resume(self.digest)
         initial = self.folder / INITIAL
-        network = build_model(self.experiment.model, pretrained=folder is None and not initial.exists())
-        if folder is None:
+        network = build_model(self.experiment.model, pretrained=checkpoint is None and not initial.exists())
+        if checkpoint is None:
             if initial.exists():
                 network.load_state_dict(load_file(initial))
             return network, Progress(), {}
-        checkpoint = load_checkpoint(folder, self.digest)
         network.load_state_dict(checkpoint.model)
         return network, checkpoint.progress, checkpoint.optimiser
 

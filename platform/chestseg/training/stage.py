@@ -66,10 +66,10 @@ class StageRun:
         seconds = time.perf_counter() - start
         metrics["images_per_second"] = (self.sampler.steps - first) * self.stage.batch / seconds
         metrics["data_wait"] = engine.waited / seconds
-        self._close_epoch(epoch, metrics)
+        self._close_epoch(epoch, metrics, checkpoint=position.steps_done % checkpoint_every == 0)
 
-    def _close_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Validate if due, keep the snapshot, decide on stopping early, and save the start of the next epoch."""
+    def _close_epoch(self, epoch: int, metrics: dict[str, float], checkpoint: bool) -> None:
+        """Validate if due, keep the snapshot, decide on stopping early, and save the start of the next epoch where that is due."""
         progress, stage = self.progress, self.stage
         due = (epoch + 1) % stage.validate_every == 0 or epoch + 1 == stage.epochs
         if due and len(self.cases.validation):
@@ -78,7 +78,7 @@ class StageRun:
         if self.group.rank == 0 and self._worth_keeping(epoch):
             self.snapshots.save(self.index, epoch, self.engine.network.state_dict())
         progress.position.epoch, progress.position.step, progress.totals = epoch + 1, 0, []
-        self.save(Report(self.index, epoch, progress.position.steps_done, metrics), progress if due else None)
+        self.save(Report(self.index, epoch, progress.position.steps_done, metrics), progress if due or checkpoint else None)
 
     def _remember_best(self, epoch: int, dice: float) -> None:
         progress, patience = self.progress, self.stage.early_stop
@@ -124,6 +124,7 @@ class StageRun:
                 self.engine.logits(batch.images)
                 recorded[batch.step * count + batch.number] = norms.read()
         norms.pool(self.group.sum_(recorded))
+        norms.count(len(recorded))
 
     def _load(self, read: Callable[[], dict[str, torch.Tensor]]) -> None:
         """Only rank 0 reads what it alone has written; the others may not see its disk yet."""
