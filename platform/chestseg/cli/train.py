@@ -32,7 +32,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     cases = training_cases(experiment, dataset)
     folder = Path(experiment.run_folder)
     counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
-    print(f"{'Going on with' if folder.exists() else 'Starting'} {folder}: {counts}")
+    print(f"{'Going on with' if any(folder.glob('checkpoint_*')) else 'Starting'} {folder}: {counts}")
     initial = write_initial(experiment, folder)
     require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
     with exclusive(folder, "trained"), attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
@@ -50,7 +50,9 @@ def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> Non
     tracked.log_curves()
     if experiment.tracking.model:
         version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
-        print(f"{experiment.tracking.model} version {version or '(sent when MLflow answers again)'} is the candidate")
+        print(f"{experiment.tracking.model} version {version or '(sent by chestseg sync)'} is the candidate")
+    else:
+        tracked.log_files(bundle.folder, "bundle")
     print(bundle.folder)
 
 

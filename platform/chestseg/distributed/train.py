@@ -22,6 +22,7 @@ from chestseg.config import Experiment, Training
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
+from chestseg.models.precision import compute_dtype
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.runs import TrackedRun
 from chestseg.training.checkpoint import Checkpoint, load_checkpoint
@@ -130,6 +131,9 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
     logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)  # it repeats every report
     context = ray.train.get_context()
     group = Group(context.get_world_rank(), context.get_world_size(), get_device())
+    if group.rank == 0:
+        dtype = str(compute_dtype(experiment.training.precision, group.device)).removeprefix("torch.")
+        print(f"training on {group.size} x {group.device.type} in {dtype}", flush=True)
     run: TrackedRun = config["run"]
     with run.recorder() if group.rank == 0 else nullcontext() as recorder:
         try:
