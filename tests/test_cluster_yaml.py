@@ -16,7 +16,9 @@ def launcher() -> dict[str, Any]:
 
 
 def test_ray_accepts_it(launcher):
-    validate_config(prepare_config(launcher))
+    filled = prepare_config(launcher)
+    validate_config(filled)  # raises on what its schema does not know
+    assert set(filled["available_node_types"]) == set(launcher["available_node_types"])
 
 
 def test_ray_would_refuse_an_unknown_key(launcher):
