@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chestseg.config import Experiment, parse
+from chestseg.config import CxrExperiment, Experiment, parse
 from chestseg.data.phantom_siim import write_siim
 from chestseg.data.prepared import PreparedDataset
 
@@ -17,7 +17,7 @@ def phantom_experiment(folder: Path, stages: list[dict[str, object]], **more: ob
         "storage": str(folder / "runs"),
         "tracking": {"uri": f"sqlite:///{folder.absolute()}/mlflow.db", "model": None},
     }
-    return parse(Experiment, {**tree, **more}, "benchmark")
+    return parse(CxrExperiment, {**tree, **more}, "benchmark")
 
 
 def phantom_dataset(folder: Path, count: int) -> PreparedDataset:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from benchmarks.sides import in_turn, table
 
-from chestseg.config import Model
+from chestseg.config import UNet2DModel
 from chestseg.models.precision import autocast
 from chestseg.models.registry import build_model
 
@@ -23,7 +23,7 @@ WAYS = {"fp32": (torch.float32, torch.contiguous_format), "bf16 + channels-last"
 
 def training_step(dtype: torch.dtype, layout: torch.memory_format, size: int, batch: int) -> float:
     """Images/s of forward and backward, after one step that warms up."""
-    network = build_model(Model(weights="none")).to(memory_format=layout).train()  # type: ignore[call-overload]
+    network = build_model(UNet2DModel(weights="none")).to(memory_format=layout).train()  # type: ignore[call-overload]
     images = torch.randn(batch, 1, size, size).to(memory_format=layout)
 
     def step() -> None:
@@ -36,7 +36,7 @@ def training_step(dtype: torch.dtype, layout: torch.memory_format, size: int, ba
 
 def inference_step(dtype: torch.dtype, layout: torch.memory_format, size: int, batch: int) -> float:
     """Images/s of the forward pass alone."""
-    network = build_model(Model(weights="none")).to(memory_format=layout).eval()  # type: ignore[call-overload]
+    network = build_model(UNet2DModel(weights="none")).to(memory_format=layout).eval()  # type: ignore[call-overload]
     images = torch.randn(batch, 1, size, size).to(memory_format=layout)
 
     def step() -> None:

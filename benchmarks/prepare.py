@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 from benchmarks.sides import in_turn, table
 
-from chestseg.config import Data, Source
+from chestseg.config import RadiographData, Source
 from chestseg.data.phantom_siim import write_siim
 from chestseg.data.preparation import plan, publish
 from chestseg.data.shards import write_shard
@@ -36,29 +36,29 @@ WARM_UP = 130
 SMALL = 256
 
 
-def phantoms(folder: Path, count: int, edge: int, sizes: tuple[int, ...]) -> Data:
+def phantoms(folder: Path, count: int, edge: int, sizes: tuple[int, ...]) -> RadiographData:
     """Write the phantoms unless they are there, and say how to prepare them."""
     source = folder / f"siim-{count}-{edge}"
     if not source.exists():
         print(f"writing {count} phantoms of {edge} pixels", flush=True)
         write_siim(source, count, seed=0, size=edge)
-    return Data(sources=(Source(reader="siim", path=str(source)),), prepared=str(folder / f"prepared-{count}-{edge}"), sizes=sizes)
+    return RadiographData(sources=(Source(reader="siim", path=str(source)),), prepared=str(folder / f"prepared-{count}-{edge}"), sizes=sizes)
 
 
-def small_files(data: Data) -> Data:
+def small_files(data: RadiographData) -> RadiographData:
     """Enough small files to start every worker, beside those of `data`."""
     small = phantoms(Path(data.prepared).parent, WARM_UP, SMALL, (SMALL,))
     shutil.rmtree(small.prepared, ignore_errors=True)
     return small
 
 
-def in_a_loop(data: Data) -> float:
+def in_a_loop(data: RadiographData) -> float:
     """Cases/s without Ray, in this process, after it has prepared something else."""
     _prepare_in_a_loop(small_files(data))
     return _prepare_in_a_loop(data)
 
 
-def _prepare_in_a_loop(data: Data) -> float:
+def _prepare_in_a_loop(data: RadiographData) -> float:
     start = time.perf_counter()
     preparation = plan(data)
     for shard in preparation.pending:
@@ -67,7 +67,7 @@ def _prepare_in_a_loop(data: Data) -> float:
     return preparation.cases / (time.perf_counter() - start)
 
 
-def on_a_cluster(data: Data) -> float:
+def on_a_cluster(data: RadiographData) -> float:
     """Cases/s of `prepare` with workers that have prepared something else."""
     from chestseg.distributed.cluster import attach
     from chestseg.distributed.prepare import prepare
@@ -82,7 +82,7 @@ def on_a_cluster(data: Data) -> float:
     return sum(counts.cases for counts in report.split.values()) / seconds
 
 
-def memory(data: Data) -> dict[str, float]:
+def memory(data: RadiographData) -> dict[str, float]:
     """Peak resident set in MB of the driver, which is this process, and of the largest of the workers."""
     peaks, finished = {"driver": 0.0, "largest worker": 0.0}, threading.Event()
 
@@ -110,7 +110,7 @@ def memory(data: Data) -> dict[str, float]:
 MEASURES = {"in_a_loop": in_a_loop, "on_a_cluster": on_a_cluster, "memory": memory}
 
 
-def in_new_process(measure: str, data: Data) -> Any:
+def in_new_process(measure: str, data: RadiographData) -> Any:
     """What one of `MEASURES` says, in a process of its own, of a preparation from the beginning."""
     shutil.rmtree(data.prepared, ignore_errors=True)
     command = [sys.executable, "-m", "benchmarks.prepare", "--measure", measure, "--data", data.model_dump_json()]
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--data", help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.measure:
-        print(json.dumps(MEASURES[told.measure](Data.model_validate_json(told.data))))
+        print(json.dumps(MEASURES[told.measure](RadiographData.model_validate_json(told.data))))
     elif told.memory:
         print(memory_table(told.folder, [int(count) for count in told.memory.split(",")], told.edge))
     else:

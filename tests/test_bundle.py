@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chestseg.bundle import Bundle, GoldenCase, load_bundle, save_bundle
-from chestseg.config import Model
+from chestseg.config import UNet2DModel
 from tests.inference.tiny import TINY, tiny_network, tiny_spec
 
 GOLDEN = GoldenCase(np.arange(12, dtype=np.uint8).reshape(3, 4), np.full((64, 64), 0.25, np.float32), 1e-3)
@@ -121,5 +121,5 @@ def test_no_pickle_is_loaded(tmp_path: Path, weights: dict[str, torch.Tensor]) -
 
 
 def test_weights_path_of_the_training_machine_is_not_followed(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
-    elsewhere = Model(**TINY.model_dump() | {"weights": "/nowhere/start.safetensors"})
+    elsewhere = UNet2DModel(**TINY.model_dump() | {"weights": "/nowhere/start.safetensors"})
     assert load_bundle(save_bundle(tmp_path / "bundle", tiny_spec(elsewhere), weights).folder).build_model()

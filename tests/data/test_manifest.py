@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from chestseg.config import Data, Source
+from chestseg.config import RadiographData, Source
 from chestseg.data.manifest import CASE, MANIFEST, build_manifest, dataset_hash, write_table
 
 
@@ -19,8 +19,8 @@ def shards(count: int = 12) -> list[pa.Table]:
     return [pa.Table.from_pylist(part, schema=CASE) for part in (rows[:7], rows[7:])]
 
 
-def data(**settings: Any) -> Data:
-    return Data(sources=(Source(reader="image_folder", path="x"),), prepared="y", **{"folds": 3, "test_share": 0.2, **settings})
+def data(**settings: Any) -> RadiographData:
+    return RadiographData(sources=(Source(reader="image_folder", path="x"),), prepared="y", **{"folds": 3, "test_share": 0.2, **settings})
 
 
 def test_each_case_has_its_place_and_its_side() -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from chestseg.config import Data, Source
+from chestseg.config import RadiographData, Source
 from chestseg.data.preparation import plan, publish
 from chestseg.data.prepared import PreparedDataset, shard_folder
 from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
 
 
-def data(tmp_path: Path, *sources: Source, **settings: Any) -> Data:
-    return Data(sources=sources, prepared=str(tmp_path / "out"), **{"sizes": SIZES, "folds": 3, **settings})
+def data(tmp_path: Path, *sources: Source, **settings: Any) -> RadiographData:
+    return RadiographData(sources=sources, prepared=str(tmp_path / "out"), **{"sizes": SIZES, "folds": 3, **settings})
 
 
 def write_csv(path: Path, column: str, rows: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chestseg.arrays.resize import resize_image, resize_mask
-from chestseg.config import Data
+from chestseg.config import RadiographData
 from chestseg.data.prepared import PreparedDataset, array_path, shard_folder
 from tests.data.pictures import prepare_plainly, write_pictures
 
@@ -18,7 +18,7 @@ from tests.data.pictures import prepare_plainly, write_pictures
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("prepared")
-    prepare_plainly(Data(sources=(write_pictures(root / "source", 70),), prepared=str(root / "out"), sizes=(32, 64), folds=4))
+    prepare_plainly(RadiographData(sources=(write_pictures(root / "source", 70),), prepared=str(root / "out"), sizes=(32, 64), folds=4))
     return root / "out"
 
 
@@ -75,7 +75,7 @@ def test_unfinished_and_damaged_sets_name_the_remedy(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ValueError, match=r"no prepared dataset, or its preparation did not end: prepare it with `python jobs/prepare"):
         PreparedDataset.open(out)
-    prepare_plainly(Data(sources=(write_pictures(tmp_path / "source", 6),), prepared=str(out), sizes=(32,), folds=2))
+    prepare_plainly(RadiographData(sources=(write_pictures(tmp_path / "source", 6),), prepared=str(out), sizes=(32,), folds=2))
     dataset, path = PreparedDataset.open(out), array_path(shard_folder(out, 0), "image", 32)
     os.truncate(path, path.stat().st_size - 1)
     with pytest.raises(ValueError, match=r"image-32\.npy: cut short: prepare it"):

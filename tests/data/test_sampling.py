@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestseg.config import Stage
+from chestseg.config import RadiographStage
 from chestseg.data.sampling import Sampler
 
 CASES = np.arange(100, 140)
@@ -56,13 +56,13 @@ def test_no_positive_comes_again_before_all_have_come() -> None:
 
 @pytest.mark.parametrize(("positive", "share", "missing"), [(np.zeros(40, bool), 0.5, "positive"), (np.ones(40, bool), 0.5, "negative")])
 def test_a_share_that_no_case_can_give_is_refused(positive: np.ndarray, share: float, missing: str) -> None:
-    stage = Stage(size=32, epochs=1, positives=share)
+    stage = RadiographStage(size=32, epochs=1, positives=share)
     with pytest.raises(ValueError, match=f"no training case is {missing}"):
         Sampler(CASES, positive, stage, 0, seed=1)
 
 
 def test_no_schedule_of_shares_asks_for_more_positives_than_a_batch_has() -> None:
-    stage = Stage(size=32, epochs=35, batch=2, cases_per_epoch=50, positives=(0.19, 1.0, 0.32, 0.7))
+    stage = RadiographStage(size=32, epochs=35, batch=2, cases_per_epoch=50, positives=(0.19, 1.0, 0.32, 0.7))
     drawn = Sampler(CASES, POSITIVE, stage, 0, seed=1)
     shares = [is_positive(drawn.epoch(e).cases).mean() for e in range(35)]
     assert np.mean(shares) == pytest.approx(np.mean([(0.19, 1.0, 0.32, 0.7)[e * 4 // 35] for e in range(35)]), abs=0.01)

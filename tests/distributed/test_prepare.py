@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chestseg.config import Data
+from chestseg.config import RadiographData
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.prepare import prepare
 from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
@@ -19,11 +19,11 @@ pytestmark = [
 
 ONE_PROCESS = """
 import sys
-from chestseg.config import Data
+from chestseg.config import RadiographData
 from chestseg.data.preparation import plan
 from chestseg.data.shards import write_shard
 
-preparation = plan(Data.model_validate_json(sys.argv[1]))
+preparation = plan(RadiographData.model_validate_json(sys.argv[1]))
 for shard in preparation.pending:
     write_shard(shard, preparation.folder)
     print(shard.index, flush=True)
@@ -31,14 +31,14 @@ for shard in preparation.pending:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Data:
+def data(tmp_path: Path) -> RadiographData:
     source = write_pictures(tmp_path / "source", 200)
     Path(source.path, "images", "case-100.png").write_bytes(b"\x89PNG broken")
-    return Data(sources=(source,), prepared=str(tmp_path / "out"), sizes=SIZES)
+    return RadiographData(sources=(source,), prepared=str(tmp_path / "out"), sizes=SIZES)
 
 
 @pytest.mark.usefixtures("cluster")
-def test_same_bytes_as_in_one_process(data: Data, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_same_bytes_as_in_one_process(data: RadiographData, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     report = prepare(data)
     shown = capfd.readouterr()
     assert "200 labelled cases in 4 shards, 0 finished" in shown.err and "200/200" in shown.err and not shown.out
@@ -48,7 +48,7 @@ def test_same_bytes_as_in_one_process(data: Data, tmp_path: Path, capfd: pytest.
 
 
 @pytest.mark.usefixtures("cluster")
-def test_goes_on_after_a_kill(data: Data, tmp_path: Path) -> None:
+def test_goes_on_after_a_kill(data: RadiographData, tmp_path: Path) -> None:
     killed = subprocess.Popen([sys.executable, "-c", ONE_PROCESS, data.model_dump_json()], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None and killed.stdout.readline() == "0\n"
     killed.send_signal(signal.SIGKILL)
@@ -65,7 +65,7 @@ def test_goes_on_after_a_kill(data: Data, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_folder_that_cannot_be_written_is_one_line(data: Data, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(data: RadiographData, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "shards").write_text("a file in the way")
     with pytest.raises(ValueError, match=r"shards.*: make room or correct the folder and prepare again") as refusal:

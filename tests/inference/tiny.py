@@ -5,7 +5,7 @@ from torch import nn
 
 from chestseg import __version__
 from chestseg.bundle import BundleSpec
-from chestseg.config import Model, Postprocessing
+from chestseg.config import UNet2DModel, Postprocessing
 from chestseg.inference.predictor import LiveModel
 from chestseg.models.logits import Logits
 from chestseg.models.registry import build_model
@@ -13,7 +13,7 @@ from chestseg.models.segmenter import Segmenter
 from chestseg.preprocessing import Preprocessing
 
 SIZE = 64
-TINY = Model(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
+TINY = UNet2DModel(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
 
 
 def tiny_spec(model: Model = TINY, rule: Postprocessing | None = None, experiment: dict[str, object] | None = None) -> BundleSpec:

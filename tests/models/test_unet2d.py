@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from chestseg.config import Model
+from chestseg.config import UNet2DModel
 from chestseg.models.registry import build_model
 
 
 def test_resnet34_has_the_published_number_of_parameters_less_two_stem_channels() -> None:
-    network = build_model(Model(weights="none"))
+    network = build_model(UNet2DModel(weights="none"))
     assert sum(p.numel() for p in network.parameters()) == 24_436_369 - 2 * 64 * 7 * 7
 
 
 def test_logits_have_the_input_size_and_the_head_one_score_an_image() -> None:
-    network = build_model(Model(encoder="resnet18", weights="none", empty_head=True)).eval()
+    network = build_model(UNet2DModel(encoder="resnet18", weights="none", empty_head=True)).eval()
     with torch.inference_mode():
         answer = network(torch.zeros(2, 1, 64, 96))
     assert answer.mask.shape == (2, 1, 64, 96)
@@ -22,7 +22,7 @@ def test_logits_have_the_input_size_and_the_head_one_score_an_image() -> None:
 
 def test_without_the_head_there_is_no_score() -> None:
     with torch.inference_mode():
-        assert build_model(Model(encoder="resnet18", weights="none")).eval()(torch.zeros(1, 1, 32, 32)).disease is None
+        assert build_model(UNet2DModel(encoder="resnet18", weights="none")).eval()(torch.zeros(1, 1, 32, 32)).disease is None
 
 
 def test_weights_that_cannot_be_downloaded_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_weights_that_cannot_be_downloaded_are_named_with_the_remedy(monkeypatch
     with pytest.raises(
         ValueError, match=r"ImageNet weights of resnet34 \(smp-hub/resnet34.imagenet.*set model.weights to that file"
     ) as caught:
-        build_model(Model())
+        build_model(UNet2DModel())
     assert "\n" not in str(caught.value)
 
 

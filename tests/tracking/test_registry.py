@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chestseg.bundle import Bundle, load_bundle, save_bundle
-from chestseg.config import Model, Tracking
+from chestseg.config import UNet2DModel, Tracking
 from chestseg.inference.predictor import Predictor
 from chestseg.tracking.provenance import PACKAGE
 from chestseg.tracking.registry import CANDIDATE, download_bundle, version_of
@@ -25,7 +25,7 @@ PLATFORM = PACKAGE.parent
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    model = Model(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
+    model = UNet2DModel(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
     return save_bundle(tmp_path_factory.mktemp("made") / "bundle", tiny_spec(model), tiny_network(model).state_dict())
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from chestseg.config import Experiment, parse
+from chestseg.config import CxrExperiment, Experiment, parse
 
 
 class ArraysInMemory:
@@ -54,4 +54,4 @@ def small_experiment(**changes: object) -> Experiment:
         ],
         "training": {"precision": "fp32", "checkpoint_every": 1},
     }  # fmt: skip
-    return parse(Experiment, {**tree, **changes}, "test")
+    return parse(CxrExperiment, {**tree, **changes}, "test")

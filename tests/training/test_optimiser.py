@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from chestseg.config import Model, Optimiser, Stage
+from chestseg.config import UNet2DModel, Optimiser, Stage
 from chestseg.models.registry import build_model
 from chestseg.training.checkpoint import optimiser_tensors, restore_optimiser
 from chestseg.training.optimiser import build_optimiser, learning_rate, set_rate
 
-MODEL = Model(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
+MODEL = UNet2DModel(encoder="mobilenet_v2", weights="none", decoder_channels=(16, 16, 8, 8, 4))
 
 
 def rates(**stage: object) -> list[float]:

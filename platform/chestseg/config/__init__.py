@@ -1,12 +1,15 @@
 """Experiments as frozen records: one YAML file, one `Experiment`."""
 
-from chestseg.config.data import Data, Source
-from chestseg.config.experiment import Experiment, Model, Postprocessing, Tracking, Training
+from chestseg.config.data import Data, RadiographData, Source, VolumeData
+from chestseg.config.experiment import CtExperiment, CxrExperiment, Experiment, Tracking, Training
 from chestseg.config.load import load_experiment, parse
-from chestseg.config.stage import Loss, Optimiser, Stage, Swa
+from chestseg.config.model import Model, SliceUNetModel, UNet2DModel, UNet3DModel, VolumeModel
+from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
+from chestseg.config.stage import Loss, Optimiser, RadiographStage, Spacing, Stage, Swa, Triple, VolumeStage
 from chestseg.config.strict import Strict
 
 __all__ = [
-    "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing", "Source", "Stage", "Strict", "Swa", "Tracking", "Training",
-    "load_experiment", "parse",
+    "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing", "RadiographData",
+    "RadiographStage", "SliceUNetModel", "Source", "Spacing", "Stage", "Strict", "Swa", "Tracking", "Training", "Triple", "UNet2DModel", "UNet3DModel",
+    "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "load_experiment", "parse",
 ]  # fmt: skip

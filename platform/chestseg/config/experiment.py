@@ -2,46 +2,16 @@
 
 import hashlib
 import json
+import math
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from chestseg.config.data import Data, a_folder
-from chestseg.config.stage import Stage
+from chestseg.config.data import Data, RadiographData, VolumeData, a_folder
+from chestseg.config.model import Model, UNet2DModel, UNet3DModel, VolumeModel
+from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
+from chestseg.config.stage import RadiographStage, Stage, VolumeStage
 from chestseg.config.strict import Strict
-
-
-class Model(Strict):
-    """A network by the name of its architecture and encoder."""
-
-    architecture: Literal["unet2d"] = "unet2d"
-    encoder: str = "resnet34"
-    weights: str = "imagenet"
-    """`imagenet` (downloaded), `package` (an installed weights package), `none`, or the path of a state dict."""
-    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    empty_head: bool = False
-    """A second head that says whether the mask is empty."""
-
-
-class Postprocessing(Strict):
-    """From probabilities to a mask. Areas are pixels of a 1024x1024 image and scale with the square of the size."""
-
-    flip_tta: bool = True
-    """Average the probabilities of the image and its left-right mirror."""
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Pixels at or above it belong to the mask (the triplet's bottom threshold)."""
-    top_threshold: float | None = Field(default=None, gt=0, lt=1)
-    """With `min_area`: the mask is kept only where at least that area reaches this probability (the triplet's top threshold)."""
-    min_area: float = Field(default=0.0, ge=0)
-    """Smaller masks are emptied; with `top_threshold` the area counts at that threshold."""
-    empty_threshold: float | None = Field(default=None, gt=0, lt=1)
-    """With an empty-mask head: the mask is emptied when its probability of disease is lower."""
-
-    @model_validator(mode="after")
-    def _top_above_bottom(self) -> Self:
-        if self.top_threshold is not None and self.top_threshold < self.threshold:
-            raise ValueError(f"top_threshold {self.top_threshold} is below threshold {self.threshold}")
-        return self
 
 
 class Training(Strict):
@@ -51,6 +21,8 @@ class Training(Strict):
     """`auto`: bf16 autocast where the GPU or CPU computes in it, else fp32."""
     channels_last: bool = True
     compile: bool = False
+    recompute: bool = False
+    """Volumes: compute activations again in the backward pass instead of keeping them (gradient checkpointing): less memory, more time."""
     workers: int = Field(default=1, ge=1)
     cpus_per_worker: int = Field(default=1, ge=1)
     gpu: Literal["auto", "yes", "no"] = "auto"
@@ -69,22 +41,34 @@ class Tracking(Strict):
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "chestseg"
-    model: str | None = "cxr-pneumothorax"
+    model: str | None = None
     """Registered model's name; null registers nothing."""
 
 
+class CxrTracking(Tracking):
+    """Of pneumothorax segmenters."""
+
+    model: str | None = "cxr-pneumothorax"
+
+
+class CtTracking(Tracking):
+    """Of infiltrate segmenters."""
+
+    model: str | None = "ct-covid-infiltrate"
+
+
 class Experiment(Strict):
-    """One experiment: the data, the model, the resolution schedule and where results go."""
+    """One experiment: the data, the model, the resolution schedule and where results go. What differs by track is in its subclasses."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
-    track: Literal["cxr"] = "cxr"
+    track: str
     seed: int = Field(default=0, ge=0)
     data: Data
     fold: int | Literal["all"] = 0
     """Validation fold; `all` trains on every fold and validates on none."""
-    model: Model = Model()
+    model: Model
     stages: tuple[Stage, ...] = Field(min_length=1)
-    postprocessing: Postprocessing = Postprocessing()
+    postprocessing: Postprocessing | VolumePostprocessing
     training: Training = Training()
     tracking: Tracking = Tracking()
     storage: str = "runs"
@@ -97,26 +81,19 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        sizes = [stage.size for stage in self.stages]
-        if max(sizes) > max(self.data.sizes):
-            raise ValueError(f"a stage of size {max(sizes)} is larger than all data.sizes {list(self.data.sizes)}: add it there")
         if self.fold == "all" and any(stage.early_stop for stage in self.stages):
             raise ValueError("early_stop watches the held-out fold and fold is `all`: give a fold, or early_stop: null")
-        if sizes != sorted(sizes):
-            raise ValueError(f"stages of sizes {sizes}: a resolution schedule may not go down")
         if isinstance(self.fold, int) and not 0 <= self.fold < self.data.folds:
             raise ValueError(f"fold {self.fold}: there are folds 0 to {self.data.folds - 1}")
         wants_head = any(stage.loss.empty for stage in self.stages)
         if wants_head and not self.model.empty_head:
             raise ValueError("loss.empty has a weight but model.empty_head is false: set it to true")
-        if self.postprocessing.empty_threshold is not None and not self.model.empty_head:
-            raise ValueError("postprocessing.empty_threshold is set but model.empty_head is false")
-        few = [s for s in self.stages if s.micro_batches < self.training.workers]
-        if few:
-            raise ValueError(
-                f"stage of size {few[0].size} has {few[0].micro_batches} micro-batch(es) for {self.training.workers} workers: "
-                "lower micro_batch or workers"
-            )
+        for place, stage in enumerate(self.stages):
+            if stage.micro_batches < self.training.workers:
+                raise ValueError(
+                    f"stages.{place} has {stage.micro_batches} micro-batch(es) for {self.training.workers} workers: "
+                    "lower micro_batch or workers"
+                )
         return self
 
     @property
@@ -133,3 +110,52 @@ class Experiment(Strict):
     def run_folder(self) -> str:
         """Where this experiment's run keeps checkpoints, snapshots, its journal and its bundle: the same config, the same folder."""
         return f"{self.storage.rstrip('/')}/{self.name}-{self.digest}"
+
+
+class CxrExperiment(Experiment):
+    """Pneumothorax on chest radiographs."""
+
+    track: Literal["cxr"] = "cxr"
+    data: RadiographData
+    model: UNet2DModel = UNet2DModel()
+    stages: tuple[RadiographStage, ...] = Field(min_length=1)
+    postprocessing: Postprocessing = Postprocessing()
+    tracking: CxrTracking = CxrTracking()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        sizes = [stage.size for stage in self.stages]
+        if max(sizes) > max(self.data.sizes):
+            raise ValueError(f"a stage of size {max(sizes)} is larger than all data.sizes {list(self.data.sizes)}: add it there")
+        if sizes != sorted(sizes):
+            raise ValueError(f"stages of sizes {sizes}: a resolution schedule may not go down")
+        if self.postprocessing.empty_threshold is not None and not self.model.empty_head:
+            raise ValueError("postprocessing.empty_threshold is set but model.empty_head is false")
+        if self.training.recompute:
+            raise ValueError("training.recompute: radiographs fit without it: lower micro_batch, which splits the batch")
+        return self
+
+
+class CtExperiment(Experiment):
+    """COVID-19 infiltrates on chest CT."""
+
+    track: Literal["ct"]
+    data: VolumeData
+    model: VolumeModel = UNet3DModel()
+    stages: tuple[VolumeStage, ...] = Field(min_length=1)
+    postprocessing: VolumePostprocessing = VolumePostprocessing()
+    tracking: CtTracking = CtTracking()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for place, stage in enumerate(self.stages):
+            if stage.spacing not in self.data.spacings:
+                raise ValueError(f"stages.{place}.spacing {list(stage.spacing)} is not among data.spacings: add it there")
+        voxels = [math.prod(stage.spacing) for stage in self.stages]
+        if voxels != sorted(voxels, reverse=True):
+            raise ValueError("the voxels of a stage are larger than those of the stage before: a resolution schedule may not go down")
+        return self
+
+
+EXPERIMENTS: dict[str, type[Experiment]] = {"cxr": CxrExperiment, "ct": CtExperiment}
+"""By track; a file without one is of the first."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from chestseg.config.experiment import Experiment
+from chestseg.config.experiment import EXPERIMENTS, Experiment
 from chestseg.config.strict import Strict
 
 Record = TypeVar("Record", bound=Strict)
@@ -37,7 +37,14 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         raise ValueError(f"{path}: an experiment is a mapping of keys, found {type(tree).__name__}")
     for override in overrides:
         _set(tree, override)
-    return parse(Experiment, tree, where=str(path))
+    return parse(_kind(tree, str(path)), tree, where=str(path))
+
+
+def _kind(tree: dict[str, Any], where: str) -> type[Experiment]:
+    track = tree.get("track", next(iter(EXPERIMENTS)))
+    if not isinstance(track, str) or track not in EXPERIMENTS:
+        raise ValueError(f"{where}: track: {' or '.join(EXPERIMENTS)}, found {track!r}")
+    return EXPERIMENTS[track]
 
 
 def parse(record: type[Record], tree: dict[str, Any], where: str) -> Record:

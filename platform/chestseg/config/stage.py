@@ -2,9 +2,17 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chestseg.config.strict import Strict
+
+
+Triple = tuple[int, int, int]
+"""Voxels along slices, rows and columns."""
+Spacing = tuple[float, float, float]
+"""Millimetres between slices, rows and columns."""
+
+MASK_TERMS = ("bce", "dice", "dice_squared", "tversky", "focal")
 
 
 class Loss(Strict):
@@ -15,11 +23,16 @@ class Loss(Strict):
     focal: float = Field(default=0.0, ge=0)
     empty: float = Field(default=0.0, ge=0)
     """Binary cross-entropy of the empty-mask head; needs `model.empty_head`."""
+    dice_squared: float = Field(default=0.0, ge=0)
+    """Dice with squared terms in the denominator (Milletari et al. 2016)."""
+    tversky: float = Field(default=0.0, ge=0)
+    """Tversky (Salehi et al. 2017) with a false positive at `1 - tversky_beta` and a false negative at `tversky_beta`."""
+    tversky_beta: float = Field(default=0.7, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if not (self.bce or self.dice or self.focal):
-            raise ValueError("all mask losses have weight 0: give bce, dice or focal a positive weight")
+        if not any(getattr(self, term) for term in MASK_TERMS):
+            raise ValueError(f"all mask losses have weight 0: give one of {', '.join(MASK_TERMS)} a positive weight")
         return self
 
 
@@ -58,9 +71,8 @@ class Swa(Strict):
 
 
 class Stage(Strict):
-    """One training at one size. Weights pass from stage to stage; the optimiser starts anew."""
+    """One training at one resolution. Weights pass from stage to stage; the optimiser starts anew."""
 
-    size: int = Field(gt=0, multiple_of=32)
     epochs: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
     """Global batch over all workers, in images."""
@@ -102,3 +114,32 @@ class Stage(Strict):
     def images_per_micro_batch(self) -> int:
         """Images in one micro-batch."""
         return self.micro_batch or self.batch
+
+
+class RadiographStage(Stage):
+    """One training on whole radiographs, resized to a square."""
+
+    size: int = Field(gt=0, multiple_of=32)
+
+
+class VolumeStage(Stage):
+    """One training on patches of volumes; `cases_per_epoch` counts patches, `positives` the share of them from positive cases."""
+
+    spacing: Spacing
+    patch: Triple
+    foreground: float = Field(default=0.67, ge=0, le=1)
+    """Of the patches from positive cases, the share that is centred near a voxel of the mask; the others lie anywhere."""
+
+    @field_validator("spacing")
+    @classmethod
+    def _positive_spacing(cls, spacing: Spacing) -> Spacing:
+        if min(spacing) <= 0:
+            raise ValueError(f"{list(spacing)}: millimetres between slices, rows and columns are positive")
+        return spacing
+
+    @field_validator("patch")
+    @classmethod
+    def _positive_patch(cls, patch: Triple) -> Triple:
+        if min(patch) <= 0:
+            raise ValueError(f"{list(patch)}: voxels along slices, rows and columns are positive")
+        return patch

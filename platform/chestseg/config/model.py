@@ -1,0 +1,63 @@
+"""Networks by the names of their architecture and encoder."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chestseg.config.stage import Triple
+from chestseg.config.strict import Strict
+
+
+class UNet2DModel(Strict):
+    """A 2D U-Net for radiographs, over any encoder of segmentation-models-pytorch."""
+
+    architecture: Literal["unet2d"] = "unet2d"
+    encoder: str = "resnet34"
+    weights: str = "imagenet"
+    """`imagenet` (downloaded), `package` (an installed weights package), `none`, or the path of a state dict."""
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    empty_head: bool = False
+    """A second head that says whether the mask is empty."""
+
+
+class UNet3DModel(Strict):
+    """A 3D U-Net for volumes whose encoder is one of torchvision's video ResNets (Bressem et al. 2021)."""
+
+    architecture: Literal["unet3d"] = "unet3d"
+    encoder: Literal["r3d_18", "mc3_18", "r2plus1d_18"] = "r3d_18"
+    weights: str = "kinetics400"
+    """`kinetics400` (downloaded), `none`, or the path of a state dict."""
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    """Of the decoder's levels, coarsest first; the last is at the input's size."""
+    stem_stride: Triple = (1, 2, 2)
+    """Of the first convolution, along slices, rows and columns."""
+    depth_strides: tuple[int, int, int] = (2, 2, 2)
+    """Along slices, of the encoder's second to fourth stage: 1 keeps the slices of a thick-sliced volume apart."""
+    deep_supervision: bool = False
+    """Further heads at the decoder's coarser levels, trained with halving weights and not used afterwards."""
+
+    @property
+    def empty_head(self) -> bool:
+        """Volumes are given no empty-mask head: a patch without infiltrate says little about the patient."""
+        return False
+
+
+class SliceUNetModel(Strict):
+    """A 2D U-Net that sees each slice of a volume with its neighbours as channels, over an encoder pretrained on photographs."""
+
+    architecture: Literal["slice_unet"] = "slice_unet"
+    encoder: str = "resnet34"
+    weights: str = "imagenet"
+    """As of `UNet2DModel`."""
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    neighbours: int = Field(default=1, ge=0, le=8)
+    """Slices seen on either side; 1 makes three channels, as the pretrained stem has."""
+
+    @property
+    def empty_head(self) -> bool:
+        """None, as of `UNet3DModel`."""
+        return False
+
+
+VolumeModel = Annotated[UNet3DModel | SliceUNetModel, Field(discriminator="architecture")]
+Model = Annotated[UNet2DModel | UNet3DModel | SliceUNetModel, Field(discriminator="architecture")]

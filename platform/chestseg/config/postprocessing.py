@@ -1,0 +1,43 @@
+"""From probabilities to a mask; what is chosen here travels in the bundle."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from chestseg.config.strict import Strict
+
+
+class Postprocessing(Strict):
+    """Of radiographs. Areas are pixels of a 1024x1024 image and scale with the square of the size."""
+
+    flip_tta: bool = True
+    """Average the probabilities of the image and its left-right mirror."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Pixels at or above it belong to the mask (the triplet's bottom threshold)."""
+    top_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """With `min_area`: the mask is kept only where at least that area reaches this probability (the triplet's top threshold)."""
+    min_area: float = Field(default=0.0, ge=0)
+    """Smaller masks are emptied; with `top_threshold` the area counts at that threshold."""
+    empty_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """With an empty-mask head: the mask is emptied when its probability of disease is lower."""
+
+    @model_validator(mode="after")
+    def _top_above_bottom(self) -> Self:
+        if self.top_threshold is not None and self.top_threshold < self.threshold:
+            raise ValueError(f"top_threshold {self.top_threshold} is below threshold {self.threshold}")
+        return self
+
+
+class VolumePostprocessing(Strict):
+    """Of volumes."""
+
+    flip_tta: bool = False
+    """Average the probabilities of the volume and its left-right mirror."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Voxels at or above it belong to the mask."""
+    min_lesion_ml: float = Field(default=0.0, ge=0)
+    """Connected components (26 neighbours) of a smaller volume are removed."""
+    lungs_only: bool = False
+    """Look for infiltrates in the chest's air spaces and what they enclose only; elsewhere nothing is computed and nothing found."""
+    overlap: float = Field(default=0.25, ge=0, lt=1)
+    """Share of a patch that its neighbour in the sliding window covers too."""
