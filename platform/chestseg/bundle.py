@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 
-from chestseg.config import Model, Postprocessing, Strict, parse
+from chestseg.config import Model, Postprocessing, Strict, VolumePostprocessing, parse
 from chestseg.files import sha256_of, whole_folder
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
-from chestseg.preprocessing import Preprocessing
+from chestseg.preprocessing import Preprocessing, VolumePreprocessing
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
@@ -34,8 +34,8 @@ class BundleSpec(Strict):
     track: str
     code_version: str
     model: Model
-    preprocessing: Preprocessing
-    postprocessing: Postprocessing
+    preprocessing: Preprocessing | VolumePreprocessing
+    postprocessing: Postprocessing | VolumePostprocessing
     labels: tuple[str, ...] = ("pneumothorax",)
     metrics: dict[str, float]
     dataset_hash: str

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from chestseg.arrays.resize import resize_image
 from chestseg.arrays.window import to_grey
-from chestseg.config import Spacing, Stage, Strict, Triple, VolumeStage
+from chestseg.config import Data, RadiographStage, Spacing, Stage, Strict, Triple, VolumeData, VolumeStage
 
 BLACK, WHITE = 0, 255
 
@@ -52,9 +52,11 @@ class VolumePreprocessing(Normalisation):
         return to_grey(hu, self.window)
 
 
-def preprocessing_of(stage: Stage, window: tuple[float, float] | None = None) -> Preprocessing | VolumePreprocessing:
-    """What stands before the network in a stage; `window` is that of the volumes prepared for it."""
-    if isinstance(stage, VolumeStage):
-        assert window is not None
-        return VolumePreprocessing(spacing=stage.spacing, window=window, patch=stage.patch)
-    return Preprocessing(size=stage.size)  # type: ignore[attr-defined]
+def preprocessing_of(stage: Stage, data: Data) -> Preprocessing | VolumePreprocessing:
+    """What stands before the network in a stage, whose cases are prepared as `data` says."""
+    match stage, data:
+        case RadiographStage(), _:
+            return Preprocessing(size=stage.size)
+        case VolumeStage(), VolumeData():
+            return VolumePreprocessing(spacing=stage.spacing, window=data.window, patch=stage.patch)
+    raise AssertionError((type(stage), type(data)))

@@ -32,7 +32,7 @@ class Source(Strict):
     masks: str | None = "masks"
     """`image_folder`, `nifti_folder`: sub-folder of the masks, same stem as their image; null when there is none."""
     without_mask: Literal["unlabelled", "negative"] = "unlabelled"
-    """`image_folder`, `nifti_folder`: what an image without a mask file means. Never guessed: absence of a mask is not absence of disease."""
+    """What an image without a mask file means, where a reader meets such. Never guessed: no mask is not no disease."""
     labels: tuple[str | int, ...] | None = None
     """Volumes: labels that count as infiltrate, by name or number; the reader's own choice when null."""
     annotators: Literal["union", "majority"] = "union"

@@ -1,5 +1,8 @@
 """An experiment: everything one YAML file says, typed and checked before anything starts."""
 
+# Records are frozen, so a subclass may narrow a field; pyright does not see that through pydantic's metaclass.
+# pyright: reportIncompatibleVariableOverride=false
+
 import hashlib
 import json
 import math

@@ -37,14 +37,19 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         raise ValueError(f"{path}: an experiment is a mapping of keys, found {type(tree).__name__}")
     for override in overrides:
         _set(tree, override)
-    return parse(_kind(tree, str(path)), tree, where=str(path))
+    return experiment_from(tree, where=str(path))
 
 
-def _kind(tree: dict[str, Any], where: str) -> type[Experiment]:
+def experiment_from(tree: dict[str, Any], where: str = "experiment") -> Experiment:
+    """The experiment a tree of keys describes, of the kind its `track` names; `where` is what errors call the tree.
+
+    Raises:
+        ValueError: an unknown track, or what its experiments refuse.
+    """
     track = tree.get("track", next(iter(EXPERIMENTS)))
     if not isinstance(track, str) or track not in EXPERIMENTS:
         raise ValueError(f"{where}: track: {' or '.join(EXPERIMENTS)}, found {track!r}")
-    return EXPERIMENTS[track]
+    return parse(EXPERIMENTS[track], tree, where=where)
 
 
 def parse(record: type[Record], tree: dict[str, Any], where: str) -> Record:

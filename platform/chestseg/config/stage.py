@@ -6,7 +6,6 @@ from pydantic import Field, field_validator, model_validator
 
 from chestseg.config.strict import Strict
 
-
 Triple = tuple[int, int, int]
 """Voxels along slices, rows and columns."""
 Spacing = tuple[float, float, float]
@@ -106,6 +105,11 @@ class Stage(Strict):
         return self
 
     @property
+    def resolution(self) -> str:
+        """What the stage sees, in words."""
+        raise NotImplementedError
+
+    @property
     def micro_batches(self) -> int:
         """Number of micro-batches in a global batch."""
         return self.batch // (self.micro_batch or self.batch)
@@ -121,6 +125,11 @@ class RadiographStage(Stage):
 
     size: int = Field(gt=0, multiple_of=32)
 
+    @property
+    def resolution(self) -> str:
+        """The square's edge."""
+        return f"{self.size} px"
+
 
 class VolumeStage(Stage):
     """One training on patches of volumes; `cases_per_epoch` counts patches, `positives` the share of them from positive cases."""
@@ -129,6 +138,11 @@ class VolumeStage(Stage):
     patch: Triple
     foreground: float = Field(default=0.67, ge=0, le=1)
     """Of the patches from positive cases, the share that is centred near a voxel of the mask; the others lie anywhere."""
+
+    @property
+    def resolution(self) -> str:
+        """Spacing and patch."""
+        return f"{' x '.join(f'{mm:g}' for mm in self.spacing)} mm, patches {' x '.join(map(str, self.patch))}"
 
     @field_validator("spacing")
     @classmethod

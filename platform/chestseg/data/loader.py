@@ -3,14 +3,14 @@
 import queue
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from chestseg.data.augmentation import Augmentation
+from chestseg.data.examples import Examples
 from chestseg.data.sampling import EpochPlan
 from chestseg.seed import seed_for
 
@@ -29,36 +29,21 @@ class MicroBatch(NamedTuple):
     """(B, 1, *spatial) uint8, 0 or 1."""
 
 
-class CaseArrays(Protocol):
-    """Where images and masks come from: a `PreparedDataset`, or arrays in memory."""
-
-    def image(self, index: int, size: int) -> np.ndarray:
-        """(size, size) uint8."""
-        ...
-
-    def mask(self, index: int, size: int) -> np.ndarray:
-        """(size, size) uint8, 0 or 1."""
-        ...
-
-
 class EpochBatches(Dataset[MicroBatch]):
     """The micro-batches of one epoch by (step, index), augmented with draws that depend on the position alone."""
 
-    def __init__(self, arrays: CaseArrays, plan: EpochPlan, size: int, strength: float, seed_parts: tuple[int | str, ...]) -> None:
-        self.arrays, self.plan, self.size, self.seed_parts = arrays, plan, size, seed_parts
-        self.augmentation = Augmentation(strength)
+    def __init__(self, examples: Examples, plan: EpochPlan, seed_parts: tuple[int | str, ...]) -> None:
+        self.examples, self.plan, self.seed_parts = examples, plan, seed_parts
 
     def __getitem__(self, position: tuple[int, int]) -> MicroBatch:
         """Load, augment and stack one micro-batch."""
         step, index = position
         cases = self.plan.cases[step, index]
-        images = np.empty((len(cases), 1, self.size, self.size), np.uint8)
+        images = np.empty((len(cases), 1, *self.examples.shape), np.uint8)
         masks = np.empty_like(images)
         for slot, case in enumerate(cases):
             seed = seed_for("augment", *self.seed_parts, step, index, slot)
-            images[slot, 0], masks[slot, 0] = self.augmentation(
-                self.arrays.image(int(case), self.size), self.arrays.mask(int(case), self.size), seed
-            )
+            images[slot, 0], masks[slot, 0] = self.examples(int(case), seed)
         return MicroBatch(step, index, torch.from_numpy(images), torch.from_numpy(masks))
 
 

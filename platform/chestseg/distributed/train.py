@@ -1,5 +1,6 @@
 """The staged run under Ray Train: workers, checkpoints in shared storage, restarts."""
 
+import json
 import logging
 import os
 import tempfile
@@ -18,7 +19,7 @@ from ray.train.v2._internal.execution import context as ray_train_context
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from chestseg.bundle import Bundle, load_bundle
-from chestseg.config import Experiment, Training
+from chestseg.config import Experiment, Training, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
@@ -125,7 +126,7 @@ def worker_resources(training: Training) -> dict[str, float]:
 
 def _worker(config: dict[str, Any]) -> dict[str, str]:
     """One worker's whole life. What a user can mend is returned, not raised: Ray would try it again in vain."""
-    experiment = Experiment.model_validate_json(config["experiment"])
+    experiment = experiment_from(json.loads(config["experiment"]))
     torch.set_num_threads(experiment.training.threads or experiment.training.cpus_per_worker)
     cv2.setNumThreads(1)
     logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)  # it repeats every report
@@ -195,7 +196,7 @@ def describe(report: Report, experiment: Experiment) -> str:
     when = "final" if report.epoch is None else f"epoch {report.epoch + 1}/{stage.epochs}"
     named = [(prefix + name, text) for prefix in ("", "final_") for name, text in SHOWN.items()]
     told = [text.format(report.metrics[key]) for key, text in named if key in report.metrics]
-    return f"stage {report.stage + 1}/{len(experiment.stages)} at {stage.size} px, {when}: {', '.join(told)}"
+    return f"stage {report.stage + 1}/{len(experiment.stages)} at {stage.resolution}, {when}: {', '.join(told)}"
 
 
 def _told(error: TrainingFailedError) -> str:

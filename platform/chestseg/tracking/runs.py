@@ -75,7 +75,7 @@ def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -
 def _with_all_stages(run: TrackedRun, client: MlflowClient, experiment: Experiment) -> TrackedRun:
     """Make the child runs that are not there yet; each is saved at once, so a kill in between makes none twice."""
     for index in range(len(run.stage_run_ids), len(experiment.stages)):
-        name = f"{experiment.name} stage {index + 1}: {experiment.stages[index].size} px"
+        name = f"{experiment.name} stage {index + 1}: {experiment.stages[index].resolution}"
         child = client.create_run(run.experiment_id, run_name=name, tags={"mlflow.parentRunId": run.run_id, "stage": str(index)})
         run = replace(run, stage_run_ids=(*run.stage_run_ids, child.info.run_id)).save()
     return run

@@ -11,7 +11,7 @@ from chestseg.data.sampling import Sampler
 from chestseg.files import whole_file
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
-from chestseg.preprocessing import Preprocessing
+from chestseg.preprocessing import preprocessing_of
 from chestseg.seed import seed_for
 from chestseg.training.averaging import Snapshots
 from chestseg.training.checkpoint import Checkpoint, Progress, optimiser_tensors, restore_optimiser
@@ -58,8 +58,8 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
         raise ValueError(f"fold {fold} has no case in {experiment.data.prepared}: choose another, or fold: all")
     if len(training) < experiment.training.workers:
         raise ValueError(f"{len(training)} training cases for {experiment.training.workers} workers: lower training.workers or add cases")
-    if experiment.stages[-1].size > max(dataset.sizes):
-        raise ValueError(f"stages of size {experiment.stages[-1].size} need more than the prepared {max(dataset.sizes)}: prepare again")
+    for index, stage in enumerate(experiment.stages):
+        dataset.require_stage(stage, f"stages.{index}")
     cases = Cases(dataset, training, dataset.positive[training], validation)
     for index, stage in enumerate(experiment.stages):
         Sampler(cases.training, cases.positive, stage, index, experiment.seed)
@@ -136,7 +136,8 @@ class _Run:
 
     def _engine(self, network: Segmenter, index: int) -> Engine:
         stage = self.experiment.stages[index]
-        return Engine(network, stage, self.experiment.training, Preprocessing(size=stage.size), self.group, (self.experiment.seed, index))
+        preprocessing = preprocessing_of(stage, self.experiment.data)
+        return Engine(network, stage, self.experiment.training, preprocessing, self.group, (self.experiment.seed, index))
 
     def _finish(self, network: Segmenter) -> Path:
         final = self.folder / FINAL

@@ -4,11 +4,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from chestseg.data.loader import CaseArrays, EpochBatches, MicroBatch, micro_batches
+from chestseg.data.examples import examples_of
+from chestseg.data.loader import EpochBatches, MicroBatch, micro_batches
 from chestseg.data.sampling import EpochPlan, Sampler
 from chestseg.training.averaging import Snapshots, window
 from chestseg.training.batch_norm import BatchNorms
@@ -25,7 +27,8 @@ Save = Callable[[Report, Progress | None], None]
 class Cases:
     """Where arrays come from, and which of them are for training and for validation."""
 
-    arrays: CaseArrays
+    arrays: Any
+    """`PreparedRadiographs` or `PreparedVolumes`, or what answers like them from memory."""
     training: np.ndarray
     positive: np.ndarray
     """Of the training cases."""
@@ -38,6 +41,7 @@ class StageRun:
     def __init__(self, engine: Engine, cases: Cases, snapshots: Snapshots, index: int, progress: Progress, save: Save) -> None:
         self.engine, self.cases, self.snapshots, self.index, self.progress, self.save = engine, cases, snapshots, index, progress, save
         self.stage, self.group = engine.stage, engine.group
+        self.examples = examples_of(cases.arrays, self.stage)
         self.sampler = Sampler(cases.training, cases.positive, self.stage, index, engine.seeds[0])
 
     def execute(self, checkpoint_every: int, loader_processes: int) -> Progress:
@@ -132,8 +136,7 @@ class StageRun:
         network.load_state_dict(self.group.share(read() if self.group.rank == 0 else None, network.state_dict()))
 
     def _batches(self, plan: EpochPlan, epoch: int, first: int, processes: int) -> Iterator[MicroBatch]:
-        arrays, seeds = self.cases.arrays, (*self.engine.seeds, epoch)
-        batches = EpochBatches(arrays, plan, self.stage.size, self.stage.augmentation, seeds)
+        batches = EpochBatches(self.examples, plan, (*self.engine.seeds, epoch))
         pin = self.group.device.type == "cuda"
         return micro_batches(batches, first_step=first, rank=self.group.rank, world=self.group.size, processes=processes, pin=pin)
 
