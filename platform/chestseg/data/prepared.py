@@ -1,21 +1,21 @@
-"""The prepared dataset: decoded images and masks of every case, read without decoding anything."""
+"""The prepared dataset: decoded images and masks of every case, read without decoding anything.
+
+What radiographs and volumes share is here; `prepared_radiographs` and `prepared_volumes` read the arrays.
+"""
 
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chestseg.arrays.resize import resize_image, resize_mask
-from chestseg.config import Data
+from chestseg.config import Data, Spacing
 
 FORMAT = 1
 """Of the folder's layout: `manifest.parquet`, `prepared.json`, `report.json`, `quarantine.csv` and `shards/`."""
-HEADER = 128
-"""Bytes before the first pixel of a shard's array."""
 REMEDY = "prepare it with `python jobs/prepare.py CONFIG`"
 
 
@@ -24,9 +24,10 @@ def shard_folder(prepared: Path, shard: int) -> Path:
     return prepared / "shards" / f"{shard:05d}"
 
 
-def array_path(shard: Path, kind: str, size: int) -> Path:
-    """File of a shard's `kind` ("image" or "mask") at `size`: uint8 (n, size, size) in .npy format."""
-    return shard / f"{kind}-{size}.npy"
+def array_path(shard: Path, kind: str, size: int | Spacing) -> Path:
+    """File of a shard's `kind` ("image", "mask" and others) at `size`, an edge in pixels or a spacing in mm: in .npy format."""
+    edges = (size,) if isinstance(size, int) else size
+    return shard / f"{kind}-{'x'.join(np.format_float_positional(edge, trim='-') for edge in edges)}.npy"
 
 
 class PreparedDataset:
@@ -37,16 +38,22 @@ class PreparedDataset:
     It can be pickled and shared among threads and processes.
     """
 
-    def __init__(self, folder: Path, table: pa.Table, sizes: Sequence[int], dataset_hash: str, split: dict[str, float]) -> None:
-        self.folder, self.table, self.sizes, self.hash, self.split = folder, table, tuple(sorted(sizes)), dataset_hash, split
+    KIND: ClassVar[str] = "cases"
+    """What it holds, in words."""
+
+    def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
+        self.folder, self.table, self.hash, self.split = folder, table, str(facts["dataset_hash"]), dict[str, float](facts["split"])
 
     @classmethod
-    def open(cls, path: str | Path) -> "PreparedDataset":
-        """Open a prepared dataset.
+    def open(cls, path: str | Path) -> Self:
+        """Open a prepared dataset as what it holds: `PreparedRadiographs` or `PreparedVolumes`.
 
         Raises:
-            ValueError: there is none, its preparation did not end, or its layout is of another version.
+            ValueError: there is none, its preparation did not end, its layout is of another version, or it holds the other kind.
         """
+        from chestseg.data.prepared_radiographs import PreparedRadiographs  # both are built on this class
+        from chestseg.data.prepared_volumes import PreparedVolumes
+
         folder = Path(path)
         try:
             facts = json.loads((folder / "prepared.json").read_text())
@@ -54,7 +61,10 @@ class PreparedDataset:
             raise ValueError(f"{folder}: no prepared dataset, or its preparation did not end: {REMEDY}") from None
         if facts["format"] != FORMAT:
             raise ValueError(f"{folder}: a prepared dataset of format {facts['format']}, this version reads {FORMAT}: {REMEDY}")
-        return cls(folder, pq.read_table(folder / "manifest.parquet"), facts["sizes"], facts["dataset_hash"], facts["split"])
+        kind = PreparedRadiographs if "sizes" in facts else PreparedVolumes
+        if not issubclass(kind, cls):
+            raise ValueError(f"{folder}: holds {kind.KIND}, not {cls.KIND}: choose another folder as data.prepared, or change `track`")
+        return kind(folder, pq.read_table(folder / "manifest.parquet"), facts)
 
     def require_split(self, data: Data) -> None:
         """Refuse an experiment whose split is not the one that was prepared.
@@ -102,29 +112,3 @@ class PreparedDataset:
     @cached_property
     def _places(self) -> np.ndarray:
         return np.stack([self.table["shard"].to_numpy(), self.table["row"].to_numpy()], axis=1)
-
-    def image(self, index: int, size: int) -> np.ndarray:
-        """Image of a case, (size, size) uint8. A size that was not prepared is made from the next larger one.
-
-        Raises:
-            ValueError: `size` is larger than all that were prepared, or the file is damaged.
-        """
-        return resize_image(self._plane("image", index, size), size)
-
-    def mask(self, index: int, size: int) -> np.ndarray:
-        """Mask of a case, (size, size) uint8 of 0 and 1; as `image` otherwise."""
-        return resize_mask(self._plane("mask", index, size), size)
-
-    def _plane(self, kind: str, index: int, size: int) -> np.ndarray:
-        edge = next((prepared for prepared in self.sizes if prepared >= size), None)
-        if edge is None:
-            raise ValueError(f"size {size} is larger than the prepared {self.sizes[-1]}: add it to data.sizes and prepare again")
-        shard, row = (int(place) for place in self._places[index])
-        path = array_path(shard_folder(self.folder, shard), kind, edge)
-        try:
-            plane = np.fromfile(path, np.uint8, edge * edge, offset=HEADER + row * edge * edge)
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}: {REMEDY}") from None
-        if plane.size != edge * edge:
-            raise ValueError(f"{path}: cut short: {REMEDY}")
-        return plane.reshape(edge, edge)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from chestseg.arrays.resize import resize_image, resize_mask
 from chestseg.data.cases import Case, CaseSource, LeftOut
 from chestseg.data.manifest import CASE
-from chestseg.data.prepared import HEADER, array_path, shard_folder
+from chestseg.data.prepared import array_path, shard_folder
+from chestseg.data.prepared_radiographs import HEADER
 from chestseg.files import whole_folder
 
 CASES = 64
