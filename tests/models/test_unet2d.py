@@ -44,4 +44,4 @@ def test_weights_that_cannot_be_downloaded_are_named_with_the_remedy(monkeypatch
 )
 def test_a_mistake_is_named(change: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        build_model(Model.model_validate({"weights": "none", **change}))
+        build_model(UNet2DModel.model_validate({"weights": "none", **change}))

@@ -11,6 +11,11 @@ from chestseg.models.logits import Logits
 class Segmenter(nn.Module, ABC):
     """A network with an encoder that can be pretrained, frozen, or given its own learning rate."""
 
+    layout: torch.memory_format = torch.channels_last
+    """In which the weights compute fastest: `network.to(memory_format=network.layout)`. Images, of one channel, are of every layout."""
+    recompute: bool = False
+    """Set it to keep no activations inside the network's parts but compute them again in the backward pass: less memory, more time."""
+
     @property
     @abstractmethod
     def encoder(self) -> nn.Module:

@@ -6,7 +6,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from chestseg.config import Model
+from chestseg.config import UNet2DModel
 from chestseg.models.logits import Logits
 from chestseg.models.segmenter import Segmenter
 from chestseg.models.weights import download_error, load_weights, package_weights
@@ -21,7 +21,7 @@ class UNet2D(Segmenter):
     Input float32 (B, 1, H, W), normalised, H and W multiples of 32; output `Logits`.
     """
 
-    def __init__(self, config: Model, *, download: bool = False) -> None:
+    def __init__(self, config: UNet2DModel, *, download: bool = False) -> None:
         super().__init__()
         head = {"classes": 1, "pooling": "avg", "dropout": CLASSIFIER_DROPOUT} if config.empty_head else None
         with warnings.catch_warnings():
@@ -49,7 +49,7 @@ class UNet2D(Segmenter):
         return Logits(answer, None)
 
 
-def build_unet2d(config: Model, *, pretrained: bool = True) -> UNet2D:
+def build_unet2d(config: UNet2DModel, *, pretrained: bool = True) -> UNet2D:
     """Build the network and, where `pretrained`, give it the weights that `config.weights` names.
 
     Raises:
@@ -71,7 +71,7 @@ def build_unet2d(config: Model, *, pretrained: bool = True) -> UNet2D:
     return network
 
 
-def _check_encoder(config: Model) -> None:
+def _check_encoder(config: UNet2DModel) -> None:
     known = smp.encoders.get_encoder_names()
     if config.encoder not in known and not config.encoder.startswith("tu-"):
         raise ValueError(
