@@ -70,7 +70,10 @@ def resampled_slices(values: np.ndarray, shape: tuple[int, int, int]) -> Iterato
     for first, weights in _contributions(len(values), shape[0]):
         needed = range(first, first + len(weights))
         planes = {i: planes[i] if i in planes else _resize(values[i], shape[1:]) for i in needed}
-        yield planes[first] if len(weights) == 1 else np.tensordot(weights, np.stack([planes[i] for i in needed]), 1)
+        found = weights[0] * planes[first]
+        for i, weight in zip(needed[1:], weights[1:], strict=True):
+            found += weight * planes[i]
+        yield found
 
 
 def _contributions(old: int, new: int) -> Iterator[tuple[int, np.ndarray]]:
