@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 from chestseg.config import Model
 from chestseg.models.segmenter import Segmenter
+from chestseg.models.slice_unet import build_slice_unet
 from chestseg.models.unet2d import build_unet2d
+from chestseg.models.unet3d import build_unet3d
 
-ARCHITECTURES: dict[str, Callable[..., Segmenter]] = {"unet2d": build_unet2d}
+ARCHITECTURES: dict[str, Callable[..., Segmenter]] = {
+    "unet2d": build_unet2d,
+    "unet3d": build_unet3d,
+    "slice_unet": build_slice_unet,
+}
 
 
 def build_model(config: Model, *, pretrained: bool = True) -> Segmenter:

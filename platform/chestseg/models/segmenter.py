@@ -1,11 +1,13 @@
 """What the platform asks of a network, in two dimensions or three."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import nn
 
 from chestseg.models.logits import Logits
+from chestseg.models.recompute import recomputed
 
 
 class Segmenter(nn.Module, ABC):
@@ -24,3 +26,7 @@ class Segmenter(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: torch.Tensor) -> Logits:
         """Normalised float images (B, 1, *spatial) to logits of the same spatial shape."""
+
+    def through(self, part: nn.Module, *inputs: Any) -> Any:
+        """`part` of `inputs`, its activations kept for the backward pass unless `recompute` is set."""
+        return recomputed(part, *inputs) if self.recompute and torch.is_grad_enabled() else part(*inputs)

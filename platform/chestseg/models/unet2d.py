@@ -1,18 +1,22 @@
 """2D U-Net over any encoder of segmentation-models-pytorch, with a one-channel stem and an optional empty-mask head."""
 
 import warnings
+from collections.abc import Callable
+from typing import TypeVar
 
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from chestseg.config import UNet2DModel
+from chestseg.config import SliceUNetModel, UNet2DModel
 from chestseg.models.logits import Logits
 from chestseg.models.segmenter import Segmenter
 from chestseg.models.weights import download_error, load_weights, package_weights
 
 CLASSIFIER_DROPOUT = 0.2
 HUB_WEIGHTS = "imagenet"
+
+Network = TypeVar("Network", bound=Segmenter)
 
 
 class UNet2D(Segmenter):
@@ -23,18 +27,7 @@ class UNet2D(Segmenter):
 
     def __init__(self, config: UNet2DModel, *, download: bool = False) -> None:
         super().__init__()
-        head = {"classes": 1, "pooling": "avg", "dropout": CLASSIFIER_DROPOUT} if config.empty_head else None
-        with warnings.catch_warnings():
-            # smp marks `timm-` names as deprecated; the encoders behind them differ from their `tu-` namesakes in tensor names.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.network = smp.Unet(
-                config.encoder,
-                encoder_weights=HUB_WEIGHTS if download else None,
-                in_channels=1,
-                classes=1,
-                decoder_channels=config.decoder_channels,
-                aux_params=head,
-            )
+        self.network = smp_unet(config, 1, download=download)
 
     @property
     def encoder(self) -> nn.Module:
@@ -43,10 +36,10 @@ class UNet2D(Segmenter):
 
     def forward(self, images: torch.Tensor) -> Logits:
         """Images (B, 1, H, W) to mask logits of the same shape, and disease logits (B,) where there is a head for it."""
-        answer = self.network(images)
-        if isinstance(answer, tuple):
-            return Logits(answer[0], answer[1].squeeze(1))
-        return Logits(answer, None)
+        features = self.through(self.network.encoder, images)
+        mask = self.network.segmentation_head(self.through(self.network.decoder, features))
+        head = self.network.classification_head
+        return Logits(mask, None if head is None else head(features[-1]).squeeze(1))
 
 
 def build_unet2d(config: UNet2DModel, *, pretrained: bool = True) -> UNet2D:
@@ -55,15 +48,42 @@ def build_unet2d(config: UNet2DModel, *, pretrained: bool = True) -> UNet2D:
     Raises:
         ValueError: an unknown encoder, or weights that can't be had; names them and says where to put the file.
     """
+    return with_photograph_weights(UNet2D, config, pretrained)
+
+
+def smp_unet(config: UNet2DModel | SliceUNetModel, channels: int, *, download: bool) -> smp.Unet:
+    """The library's U-Net for images (B, channels, H, W); `download` gives its encoder ImageNet weights."""
+    head = {"classes": 1, "pooling": "avg", "dropout": CLASSIFIER_DROPOUT} if config.empty_head else None
+    with warnings.catch_warnings():
+        # smp marks `timm-` names as deprecated; the encoders behind them differ from their `tu-` namesakes in tensor names.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return smp.Unet(
+            config.encoder,
+            encoder_weights=HUB_WEIGHTS if download else None,
+            in_channels=channels,
+            classes=1,
+            decoder_channels=config.decoder_channels,
+            aux_params=head,
+        )
+
+
+def with_photograph_weights(make: Callable[..., Network], config: UNet2DModel | SliceUNetModel, pretrained: bool) -> Network:
+    """`make(config, download=...)` with the weights that `config.weights` names, or at random unless `pretrained`.
+
+    Raises:
+        ValueError: as of `build_unet2d`.
+    """
     _check_encoder(config)
     if not pretrained or config.weights == "none":
-        return UNet2D(config)
+        return make(config)
     if config.weights == HUB_WEIGHTS:
         try:
-            return UNet2D(config, download=True)
+            return make(config, download=True)
         except (OSError, RuntimeError) as error:
-            raise download_error(config.encoder, _hub_repository(config.encoder), error) from error
-    network = UNet2D(config)
+            weights = f"ImageNet weights of {config.encoder} ({_hub_repository(config.encoder)} on the Hugging Face hub)"
+            remedy = "fetch its model.safetensors elsewhere and set model.weights to that file"
+            raise download_error(weights, remedy, error) from error
+    network = make(config)
     if config.weights == "package":
         package_weights(network.encoder, config.encoder)
     else:
@@ -71,7 +91,7 @@ def build_unet2d(config: UNet2DModel, *, pretrained: bool = True) -> UNet2D:
     return network
 
 
-def _check_encoder(config: UNet2DModel) -> None:
+def _check_encoder(config: UNet2DModel | SliceUNetModel) -> None:
     known = smp.encoders.get_encoder_names()
     if config.encoder not in known and not config.encoder.startswith("tu-"):
         raise ValueError(

@@ -28,7 +28,7 @@ def read_tensors(path: str | Path) -> Tensors:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"model.weights: {path} is no file: give a state dict or safetensors file, or imagenet, package, none")
+        raise ValueError(f"model.weights: {path} is no file: give a state dict or safetensors file, or one of the names in config/model.py")
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise bare RuntimeError, UnpicklingError, OSError and classes of their own
@@ -44,18 +44,46 @@ def read_tensors(path: str | Path) -> Tensors:
 def load_weights(network: Segmenter, path: str | Path) -> None:
     """Start `network` from a file: the whole network where every name fits, else its encoder.
 
-    A three-channel stem is summed to one channel. Classifier tensors of the source are left out.
-
     Raises:
         ValueError: the file's tensors fit neither; names the first that is missing or has another shape.
     """
     tensors = read_tensors(path)
     if set(tensors) == set(network.state_dict()):
         network.load_state_dict(tensors)
-        return
-    encoder = network.encoder
-    fitted = _fit({_plain(name): value for name, value in tensors.items()}, encoder.state_dict(), str(path))
-    encoder.load_state_dict(fitted)
+    else:
+        load_encoder(network.encoder, tensors, str(path))
+
+
+def load_encoder(encoder: nn.Module, tensors: Tensors, where: str) -> None:
+    """Start an encoder from tensors of the same names; `where` they are from is said in errors.
+
+    A three-channel stem is fitted to the encoder's channels. Classifier tensors of the source are left out.
+
+    Raises:
+        ValueError: names the first tensor that is missing or has another shape.
+    """
+    encoder.load_state_dict(_fit({_plain(name): value for name, value in tensors.items()}, encoder.state_dict(), where))
+
+
+def cached_weights(url: str, name: str) -> Tensors:
+    """The tensors of a file that PyTorch keeps in its cache, downloaded where it is not there yet.
+
+    Args:
+        url: as torchvision gives it: its last part is the file's name and ends in the first digits of its SHA-256.
+        name: what the weights are, for the error.
+
+    Raises:
+        ValueError: they can't be downloaded or read; says where to put the file.
+    """
+    file = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
+        except (OSError, RuntimeError) as error:
+            remedy = f"fetch it elsewhere and put it at {file} or set model.weights to where it lies"
+            raise download_error(f"{name} ({url})", remedy, error) from error
+    return read_tensors(file)
 
 
 def package_weights(encoder: nn.Module, name: str) -> None:
@@ -77,18 +105,21 @@ def package_weights(encoder: nn.Module, name: str) -> None:
     encoder.load_state_dict(_fit(dict(zip(own, values, strict=True)), own, package))
 
 
-def download_error(encoder: str, repository: str, cause: Exception) -> ValueError:
+def download_error(weights: str, remedy: str, cause: Exception) -> ValueError:
     """The error for weights that could not be downloaded: which they are, and how to bring them by hand."""
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:100]
-    return ValueError(
-        f"model.weights: the ImageNet weights of {encoder} ({repository} on the Hugging Face hub) could not be downloaded ({reason}): "
-        "fetch its model.safetensors elsewhere and set model.weights to that file, or set model.weights to none"
-    )
+    return ValueError(f"model.weights: the {weights} could not be downloaded ({reason}): {remedy}, or set model.weights to none")
 
 
-def sum_stem(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """Sum a convolution's (out, in, ...) input channels to one, so that grey images see what three equal channels saw."""
-    return weight.sum(1, keepdim=True) if channels == 1 and weight.shape[1] == 3 else weight
+def fit_stem(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """A convolution's (out, 3, ...) weight for another number of input channels.
+
+    One channel is given the sum, so that grey images see what three equal channels saw; of more, each in turn is given one of the
+    three, scaled so that the sum keeps its size, as segmentation-models-pytorch and timm do.
+    """
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, torch.arange(channels) % 3] * (3 / channels)
 
 
 def _plain(name: str) -> str:
@@ -106,7 +137,9 @@ def _fit(source: Tensors, own: Tensors, where: str) -> Tensors:
                 fitted[name] = mine
                 continue
             raise ValueError(f"model.weights: {where} has no tensor {name!r}: is it of another encoder?")
-        theirs = sum_stem(source[name], mine.shape[1]) if mine.dim() > 2 else source[name]
+        theirs = source[name]
+        if theirs.dim() > 2 and theirs.shape[1] == 3 != mine.shape[1]:
+            theirs = fit_stem(theirs, mine.shape[1])
         if theirs.shape != mine.shape:
             raise ValueError(f"model.weights: {where}: {name} has shape {tuple(theirs.shape)}, the encoder needs {tuple(mine.shape)}")
         fitted[name] = theirs
