@@ -1,10 +1,12 @@
 """One radiograph with its mask: where it is, before anything is decoded, and what it is, afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from chestseg.arrays.rle import SIIM_SHAPE, decode_rle
+from chestseg.data.volume_cases import VolumeSource
 from chestseg.dicom.mask import read_mask
 from chestseg.dicom.radiograph import Radiograph, read_radiograph
 
@@ -90,5 +92,5 @@ class LeftOut:
 class Listing:
     """What a source holds, in the order of case ids; all cases are labelled."""
 
-    cases: list[CaseSource]
+    cases: Sequence[CaseSource | VolumeSource]
     left_out: list[LeftOut]

@@ -4,10 +4,22 @@ from collections.abc import Callable, Sequence
 
 from chestseg.config import Source
 from chestseg.data.cases import CaseSource, Listing
+from chestseg.data.covid_ct_seg import list_covid_ct_seg
 from chestseg.data.image_folder import list_image_folder
+from chestseg.data.mosmed import list_mosmed
+from chestseg.data.nifti_folder import list_nifti_folder
+from chestseg.data.nnunet import list_nnunet
 from chestseg.data.siim import list_siim
+from chestseg.data.volume_cases import VolumeSource
 
-READERS: dict[str, Callable[[Source], Listing]] = {"siim": list_siim, "image_folder": list_image_folder}
+READERS: dict[str, Callable[[Source], Listing]] = {
+    "siim": list_siim,
+    "image_folder": list_image_folder,
+    "covid_ct_seg": list_covid_ct_seg,
+    "mosmed": list_mosmed,
+    "nnunet": list_nnunet,
+    "nifti_folder": list_nifti_folder,
+}
 
 
 def list_cases(sources: Sequence[Source]) -> Listing:
@@ -17,7 +29,7 @@ def list_cases(sources: Sequence[Source]) -> Listing:
         ValueError: as the readers do, or two sources have a case of the same id.
     """
     listings = [READERS[source.reader](source) for source in sources]
-    cases: dict[str, CaseSource] = {}
+    cases: dict[str, CaseSource | VolumeSource] = {}
     for case in (case for listing in listings for case in listing.cases):
         other = cases.setdefault(case.case_id, case)
         if other is not case:

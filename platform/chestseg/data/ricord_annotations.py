@@ -1,23 +1,31 @@
-"""RICORD's outlines: an MD.ai export of several readers' labels, and the mask they make of a series."""
+"""RICORD's outlines: what several readers drew, from an MD.ai export, and the mask it makes of a series.
 
+The export (docs.md.ai, "Annotations JSON") has `labelGroups[].labels[]` with `id`, `name` and `scope`, and `datasets[].annotations[]` with
+`labelId`, `createdById`, the three instance UIDs and `data`, which for a drawn line is `{"vertices": [[x, y], ...]}` and may be null.
+"""
+
+import functools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-OUTLINED = "INSTANCE"
+DRAWN = "INSTANCE"
 """The scope of labels that are drawn on one image; others are said of a series or an exam."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """A closed line a reader drew on one image, or the label alone where the export lost the line."""
+    """A closed line that a reader drew on one image, or its label alone where the line is lost."""
 
     label: str
     reader: str
-    """Who drew it; "" where the export does not say."""
-    study_uid: str
-    series_uid: str
+    """"" where the export does not say."""
     sop_uid: str
     vertices: np.ndarray | None
     """(n, 2) float64 of x and y in pixels; (0, 0) is the outer corner of the first pixel, whose centre is (0.5, 0.5)."""
@@ -25,15 +33,57 @@ class Outline:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """An MD.ai export."""
+    """What an export says."""
 
-    path: str
     scopes: dict[str, str]
     """Scope of every label by its name."""
     outlines: dict[str, list[Outline]]
-    """What was drawn, of all labels, by SeriesInstanceUID."""
+    """What was drawn, of every label, by SeriesInstanceUID."""
     studies: frozenset[str]
-    """StudyInstanceUIDs of which anything is said."""
+    """StudyInstanceUID of all exams of which anything is said."""
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """Read an MD.ai export. The last one read is kept until its file changes.
+
+    Raises:
+        ValueError: one line that names the file: no JSON, no MD.ai export, or a label or vertices that are not as they should be.
+    """
+    try:
+        changed = os.stat(path).st_mtime_ns
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}: put RICORD's annotations there") from None
+    return _read(str(path), changed)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: str, changed: int) -> Annotations:
+    try:
+        export = json.loads(Path(path).read_bytes())
+    except ValueError:
+        raise ValueError(f"{path}: is not JSON, or was cut short: download RICORD's annotations again") from None
+    try:
+        return _parse(export)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not an export of MD.ai as RICORD has it ({error!r}): take the file as TCIA has it") from None
+
+
+def _parse(export: dict[str, Any]) -> Annotations:
+    labels = {label["id"]: (label["name"], label["scope"]) for group in export["labelGroups"] for label in group["labels"]}
+    rows = [row for dataset in export["datasets"] for row in dataset["annotations"]]
+    outlines: dict[str, list[Outline]] = defaultdict(list)
+    for row in rows:
+        name, scope = labels[row["labelId"]]
+        if scope == DRAWN:
+            outline = Outline(name, row.get("createdById") or "", row["SOPInstanceUID"], _vertices(row["data"]))
+            outlines[row["SeriesInstanceUID"]].append(outline)
+    return Annotations(dict(labels.values()), dict(outlines), frozenset(row["StudyInstanceUID"] for row in rows))
+
+
+def _vertices(data: dict[str, Any] | None) -> np.ndarray | None:
+    """The line, or None for what has no area: no data at all, a mark in place of a line, fewer than three vertices."""
+    vertices = (data or {}).get("vertices") or ()
+    return np.array(vertices, np.float64).reshape(-1, 2) if len(vertices) > 2 else None
 
 
 @dataclass(frozen=True)
@@ -45,3 +95,83 @@ class OutlineFile:
     labels: tuple[str, ...]
     """Names of the labels that count as infiltrate."""
     annotators: Literal["union", "majority"]
+    """What any reader drew, or what more than half of those did who drew anything in this series, be it of another label."""
+
+    def read(self, sop_uids: Sequence[str | None], shape: tuple[int, int, int], image: str) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The mask of a series' images, joined by SOPInstanceUID, and notes on what could not be drawn.
+
+        Args:
+            sop_uids: of the slices; None where a slice is no image of the series but was put in for a missing one: it gets the mask
+                of the image nearest to it.
+            shape: (slices, rows, columns).
+            image: the series' name in errors.
+
+        Returns:
+            (slices, rows, columns) uint8 of 0 and 1.
+
+        Raises:
+            ValueError: one line: as `read_annotations` does, or the line is on an image that is not among the slices.
+        """
+        outlines = read_annotations(self.path).outlines.get(self.series_uid, [])
+        wanted = [outline for outline in outlines if outline.label in self.labels]
+        drawn = [outline for outline in wanted if outline.vertices is not None]
+        self._check_images({outline.sop_uid for outline in drawn}, sop_uids, image)
+        readers = {outline.reader for outline in outlines}
+        least = 1 if self.annotators == "union" else len(readers) // 2 + 1
+        by_image: dict[str, list[Outline]] = defaultdict(list)
+        for outline in drawn:
+            by_image[outline.sop_uid].append(outline)
+        mask = np.zeros(shape, np.uint8)
+        for index, sop_uid in enumerate(_nearest(sop_uids)):
+            mask[index] = _votes(by_image.get(sop_uid, ()), shape[1:]) >= least
+        without_line = len(wanted) - len(drawn)
+        return mask, (f"{without_line} of {len(wanted)} annotations have no outline",) if without_line else ()
+
+    def _check_images(self, outlined: set[str], sop_uids: Sequence[str | None], image: str) -> None:
+        missing = outlined.difference(uid for uid in sop_uids if uid)
+        if missing:
+            raise ValueError(
+                f"{image}: {len(missing)} of {len(outlined)} images with outlines are not among its slices, they are missing or "
+                f"were resampled: complete the series, {min(missing)} for one"
+            )
+
+
+def _nearest(sop_uids: Sequence[str | None]) -> list[str]:
+    """For every slice the UID of the nearest that has one."""
+    known = np.array([index for index, uid in enumerate(sop_uids) if uid])
+    if not len(known):
+        return [""] * len(sop_uids)
+    return [sop_uids[known[np.abs(known - index).argmin()]] or "" for index in range(len(sop_uids))]
+
+
+def _votes(outlines: Sequence[Outline], shape: tuple[int, int]) -> np.ndarray:
+    """(rows, columns) int: how many readers have each pixel within any of their lines."""
+    votes = np.zeros(shape, np.int64)
+    for reader in {outline.reader for outline in outlines}:
+        areas = [fill(outline.vertices, shape) for outline in outlines if outline.reader == reader and outline.vertices is not None]
+        votes += np.logical_or.reduce(areas)
+    return votes
+
+
+def fill(vertices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The pixels whose centres lie within a closed line, exactly; `cv2.fillPoly` adds those that the line touches, half a pixel all round.
+
+    A line that crosses itself, as those drawn by hand do where they close, encloses what it goes round at least once on balance (the
+    non-zero rule of SVG, by which the readers saw their areas filled).
+
+    Args:
+        vertices: (n, 2) x and y in pixels; (0, 0) is the outer corner of the first pixel. They may lie beyond the image.
+        shape: (rows, columns).
+
+    Returns:
+        (rows, columns) bool.
+    """
+    (x0, y0), (x1, y1) = vertices.T, np.roll(vertices, -1, axis=0).T
+    centres = np.arange(shape[0])[:, None] + 0.5
+    # Each edge turns the winding number by one where it crosses a row of centres: up for edges that go down, and down for the others.
+    turns = (y0 <= centres).astype(np.int64) - (y1 <= centres)
+    row, edge = np.nonzero(turns)
+    x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+    winding = np.zeros((shape[0], shape[1] + 1), np.int64)
+    np.add.at(winding, (row, np.clip(np.ceil(x - 0.5), 0, shape[1]).astype(int)), turns[row, edge])
+    return np.cumsum(winding, axis=1)[:, :-1] != 0

@@ -9,6 +9,7 @@ from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.config import VolumeData
 from chestseg.data.ricord_annotations import OutlineFile
+from chestseg.nifti import read_nifti, read_nifti_labels
 
 MOST_OF_AIR = -200
 """No CT of a chest has all its values above this many HU: air and lungs lie far below."""
@@ -50,8 +51,6 @@ class LabelFile:
         Raises:
             ValueError: one line that names the file: unreadable, on another grid than the image's, or with unknown labels.
         """
-        from chestseg.nifti import read_nifti_labels
-
         labels = read_nifti_labels(self.path)
         self._check_grid(labels.grid, grid, image)
         if self.known is not None:
@@ -119,8 +118,6 @@ class VolumeSource:
         return self._read_series(data) if self.files else self._read_nifti(data)
 
     def _read_nifti(self, data: VolumeData) -> VolumeCase:
-        from chestseg.nifti import read_nifti
-
         volume = read_nifti(self.image)
         values, notes = self._hu(volume.values, data.window)
         mask = self.mask.read(volume.grid, self.image) if isinstance(self.mask, LabelFile) else np.zeros(volume.grid.shape, np.uint8)
