@@ -44,8 +44,8 @@ class PatchExamples:
         start = place_patch(random, image.shape, self.shape, self.arrays.foreground(index, self.spacing), self.foreground)
         draws = self.augmentation.draw(random, self.shape)
         margin = np.array(draws.margin(self.shape))
-        cuts = (cut(array, start - margin, self.shape + 2 * margin) for array in (image, mask))
-        return draws.apply(*cuts, self.shape)
+        first, shape = start - margin, self.shape + 2 * margin
+        return draws.apply(cut(image, first, shape), cut(mask, first, shape), self.shape)
 
 
 def place_patch(random: np.random.Generator, volume: tuple[int, ...], patch: Triple, foreground: np.ndarray, share: float) -> np.ndarray:
