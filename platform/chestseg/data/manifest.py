@@ -4,7 +4,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,17 +24,22 @@ CASE = pa.schema(
         ("view", pa.string()),
         ("sex", pa.string()),
         ("age", pa.string()),
-        ("height", pa.int32()),  # of the source image, pixels
+        ("height", pa.int32()),  # rows of the source image, of volumes in canonical orientation
         ("width", pa.int32()),
+        ("depth", pa.int32()),  # slices of a volume; null for radiographs
         ("spacing_row", pa.float64()),  # mm, where credible
         ("spacing_col", pa.float64()),
+        ("spacing_slice", pa.float64()),
         ("positive", pa.bool_()),
-        ("mask_area", pa.int64()),  # pixels at the source's size
-        ("pixel_hash", pa.string()),  # SHA-256 of shape and decoded pixels
+        ("mask_area", pa.int64()),  # pixels or voxels at the source's size
+        ("pixel_hash", pa.string()),  # SHA-256 of shape and decoded pixels; of volumes also of the spacing
         ("mask_hash", pa.string()),
     ]
 )
 """What decoding says of a case; it does not depend on how cases are split."""
+
+Row = dict[str, Any]
+"""Values of a case by column; columns that are not there are null."""
 
 MANIFEST = pa.schema(
     [
@@ -87,6 +94,13 @@ def dataset_hash(table: pa.Table) -> str:
     """Sixteen hexadecimal digits that change when the pixels, masks or split of any case do."""
     columns = table.select(["case_id", "pixel_hash", "mask_hash", "fold", "split"]).to_pydict()
     return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def content_hash(array: np.ndarray) -> str:
+    """SHA-256 of an array's shape and values."""
+    digest = hashlib.sha256(f"{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def write_table(path: Path, table: pa.Table) -> None:

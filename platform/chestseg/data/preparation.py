@@ -1,9 +1,11 @@
 """A preparation's two ends: what there is to decode, and the publication of what was decoded."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from chestseg.data.manifest import build_manifest, write_table
 from chestseg.data.prepared import FORMAT, shard_folder
 from chestseg.data.readers import list_cases
 from chestseg.data.report import PrepareReport, build_report
-from chestseg.data.shards import Shard, bytes_per_case, is_finished, plan_shards, read_shard
+from chestseg.data.shards import Shard, is_finished, kind_of, plan_shards, read_shard
+from chestseg.data.volume_cases import VolumeSource
 from chestseg.files import require_space, whole_file
 
 OWN_NAME = re.compile(r"\d{5}|\.\d{5}\..*")
@@ -30,7 +33,7 @@ class Preparation:
     folder: Path
     shards: list[Shard]
     pending: list[Shard]
-    """Those that are not finished, or were made of other files or for other sizes."""
+    """Those that are not finished, or were made of other files or with other settings."""
     left_out: list[LeftOut]
     """Cases that are not decoded, and why."""
 
@@ -63,13 +66,15 @@ def plan(data: Data) -> Preparation:
     if len(cases) < data.folds:
         raise ValueError(f"{len(cases)} labelled cases for {data.folds} folds: lower data.folds or add cases")
     folder = Path(data.prepared).absolute()
-    shards = plan_shards(cases, data.sizes)
+    shards = plan_shards(cases, data)
     pending = [shard for shard in shards if not is_finished(shard, folder)]
-    require_space(folder, bytes_per_case(data.sizes) * sum(len(shard.cases) for shard in pending), "the prepared dataset")
+    require_space(folder, kind_of(data).bytes_per_case * sum(len(shard.cases) for shard in pending), "the prepared dataset")
     return Preparation(data, folder, shards, pending, [*listing.left_out, *unwanted])
 
 
-def _named(cases: list[CaseSource], left_out: list[LeftOut], path: str, folds: int) -> tuple[list[CaseSource], list[LeftOut]]:
+def _named(
+    cases: Sequence[CaseSource | VolumeSource], left_out: list[LeftOut], path: str, folds: int
+) -> tuple[list[CaseSource | VolumeSource], list[LeftOut]]:
     """The cases a folds file names, and the others."""
     named = read_folds(path, folds)
     unknown = sorted(named.keys() - {case.case_id for case in [*cases, *left_out]})
@@ -90,21 +95,22 @@ def publish(preparation: Preparation) -> PrepareReport:
     missing = [shard for shard in preparation.shards if not is_finished(shard, folder)]
     if missing:
         raise ValueError(f"{shard_folder(folder, missing[0].index)} is not there: data.prepared must be a folder that all nodes share")
-    tables, quarantines = zip(*(read_shard(shard, folder) for shard in preparation.shards), strict=True)
-    quarantine = [case for cases in quarantines for case in cases]
+    tables, quarantines, notes = zip(*(read_shard(shard, folder) for shard in preparation.shards), strict=True)
+    quarantine = list(itertools.chain(*quarantines))
     if not any(map(len, tables)):
         raise ValueError(f"none of the {len(quarantine)} labelled cases can be read; {quarantine[0].path}: {quarantine[0].reason}")
     manifest = build_manifest(tables, data)
     audit(manifest)
-    report = build_report(manifest, preparation.left_out, quarantine, data)
+    report = build_report(manifest, preparation.left_out, quarantine, list(itertools.chain(*notes)), data)
     withdraw(folder)
     write_table(folder / "manifest.parquet", manifest)
     _write_quarantine(folder / "quarantine.csv", quarantine)
     with whole_file(folder / "report.json") as temporary:
         temporary.write_text(report.model_dump_json(indent=1))
     _remove_strays(preparation)
+    marker = {"format": FORMAT, **kind_of(data).settings, "dataset_hash": report.dataset_hash, "split": data.split}
     with whole_file(folder / "prepared.json") as temporary:
-        temporary.write_text(json.dumps({"format": FORMAT, "sizes": data.sizes, "dataset_hash": report.dataset_hash, "split": data.split}))
+        temporary.write_text(json.dumps(marker))
     return report
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from chestseg.config import Data, Strict
+from chestseg.config import Data, RadiographData, Spacing, Strict, VolumeData
 from chestseg.data.cases import LeftOut
 from chestseg.data.folds import read_patients
 from chestseg.data.manifest import dataset_hash
+from chestseg.data.shards import CaseNote
 
 EXAMPLES = 3
 """Cases named for each reason of leaving out."""
@@ -47,7 +48,8 @@ class PrepareReport(Strict):
     """The whole preparation. It holds no time and nothing that depends on how the work was shared out."""
 
     dataset_hash: str
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...] | tuple[Spacing, ...]
+    """Edges of radiographs in pixels, or spacings of volumes in mm."""
     sources: dict[str, SourceReport]
     split: dict[str, Counts]
     """By `test`, `fold 0`, `fold 1` and so on."""
@@ -60,17 +62,25 @@ class PrepareReport(Strict):
             sources.append((name, *_numbers(source.prepared), _total(source.left_out), _total(source.quarantined)))
         splits = [("split", "cases", "positive", "patients"), *((name, *_numbers(counts)) for name, counts in self.split.items())]
         reasons = [
-            f"{verb}: {reason.count} of {name}: {reason.reason} ({', '.join(reason.examples)}{', ...' * (reason.count > EXAMPLES)})"
+            f"{verb}: {reason.count} of {name}: {reason.reason} ({_examples(reason)})"
             for name, source in self.sources.items()
             for verb, group in (("left out", source.left_out), ("quarantined", source.quarantined))
             for reason in group[:PRINTED]
         ]
         notes = [f"note: {note}" for note in self.notes]
-        return [*_aligned(sources), "", *_aligned(splits), "", *reasons, *notes, f"dataset {self.dataset_hash}, sizes {self.sizes}"]
+        return [*_aligned(sources), "", *_aligned(splits), "", *reasons, *notes, f"dataset {self.dataset_hash}, {self._made()}"]
+
+    def _made(self) -> str:
+        spacings = ["x".join(f"{mm:g}" for mm in size) for size in self.sizes if isinstance(size, tuple)]
+        return f"spacings {', '.join(spacings)} mm" if spacings else f"sizes {self.sizes}"
 
 
 def _numbers(counts: Counts) -> tuple[str, str, str]:
     return str(counts.cases), str(counts.positive), str(counts.patients)
+
+
+def _examples(reason: Reason) -> str:
+    return ", ".join(reason.examples) + ", ..." * (reason.count > EXAMPLES)
 
 
 def _total(reasons: Iterable[Reason]) -> str:
@@ -82,7 +92,9 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [row[0].ljust(first) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], others, strict=True)) for row in rows]
 
 
-def build_report(table: pa.Table, left_out: Sequence[LeftOut], quarantine: Sequence[LeftOut], data: Data) -> PrepareReport:
+def build_report(
+    table: pa.Table, left_out: Sequence[LeftOut], quarantine: Sequence[LeftOut], case_notes: Sequence[CaseNote], data: Data
+) -> PrepareReport:
     """Count what a manifest holds and what it lacks."""
     rows = table.select(["case_id", "patient_id", "source", "positive", "pixel_hash", "mask_hash", "fold", "split"]).to_pylist()
     names = sorted({case.source for case in (*left_out, *quarantine)} | {row["source"] for row in rows})
@@ -96,8 +108,10 @@ def build_report(table: pa.Table, left_out: Sequence[LeftOut], quarantine: Seque
     }
     folds = {f"fold {fold}": _counts(row for row in rows if row["fold"] == fold) for fold in range(data.folds)}
     split = {"test": _counts(row for row in rows if row["split"] == "test"), **folds}
-    notes = (*_patient_notes(rows, data), *_duplicate_notes(rows), *_fold_notes(folds))
-    return PrepareReport(dataset_hash=dataset_hash(table), sizes=data.sizes, sources=sources, split=split, notes=notes)
+    notes = (*_patient_notes(rows, data), *_duplicate_notes(rows), *_fold_notes(folds), *_case_notes(case_notes))
+    assert isinstance(data, RadiographData | VolumeData), type(data)
+    sizes = data.sizes if isinstance(data, RadiographData) else data.spacings
+    return PrepareReport(dataset_hash=dataset_hash(table), sizes=sizes, sources=sources, split=split, notes=notes)
 
 
 def _counts(rows: Iterable[dict[str, Any]]) -> Counts:
@@ -144,3 +158,9 @@ def _fold_notes(folds: dict[str, Counts]) -> Iterator[str]:
     for name, counts in folds.items():
         if not counts.positive:
             yield f"{name} has no positive case: Dice on positives cannot be measured there"
+
+
+def _case_notes(case_notes: Sequence[CaseNote]) -> Iterator[str]:
+    for name in sorted({note.source for note in case_notes}):
+        for reason in _reasons((note.note, note.case_id) for note in case_notes if note.source == name):
+            yield f"{reason.count} of {name}: {reason.reason} ({_examples(reason)})"
