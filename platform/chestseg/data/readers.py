@@ -9,12 +9,14 @@ from chestseg.data.image_folder import list_image_folder
 from chestseg.data.mosmed import list_mosmed
 from chestseg.data.nifti_folder import list_nifti_folder
 from chestseg.data.nnunet import list_nnunet
+from chestseg.data.ricord import list_ricord
 from chestseg.data.siim import list_siim
 from chestseg.data.volume_cases import VolumeSource
 
 READERS: dict[str, Callable[[Source], Listing]] = {
     "siim": list_siim,
     "image_folder": list_image_folder,
+    "ricord": list_ricord,
     "covid_ct_seg": list_covid_ct_seg,
     "mosmed": list_mosmed,
     "nnunet": list_nnunet,

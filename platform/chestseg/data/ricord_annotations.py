@@ -41,6 +41,8 @@ class Annotations:
     """What was drawn, of every label, by SeriesInstanceUID."""
     studies: frozenset[str]
     """StudyInstanceUID of all exams of which anything is said."""
+    outlined_studies: frozenset[str]
+    """Those with a drawn label."""
 
 
 def read_annotations(path: str | Path) -> Annotations:
@@ -71,13 +73,15 @@ def _read(path: str, changed: int) -> Annotations:
 def _parse(export: dict[str, Any]) -> Annotations:
     labels = {label["id"]: (label["name"], label["scope"]) for group in export["labelGroups"] for label in group["labels"]}
     rows = [row for dataset in export["datasets"] for row in dataset["annotations"]]
+    # A label the export does not define is called by its id, so that it is seen and never counts as infiltrate.
+    drawn = [row for row in rows if labels.get(row["labelId"], ("", DRAWN))[1] == DRAWN]
     outlines: dict[str, list[Outline]] = defaultdict(list)
-    for row in rows:
-        name, scope = labels[row["labelId"]]
-        if scope == DRAWN:
-            outline = Outline(name, row.get("createdById") or "", row["SOPInstanceUID"], _vertices(row["data"]))
-            outlines[row["SeriesInstanceUID"]].append(outline)
-    return Annotations(dict(labels.values()), dict(outlines), frozenset(row["StudyInstanceUID"] for row in rows))
+    for row in drawn:
+        name, _ = labels.get(row["labelId"], (row["labelId"], DRAWN))
+        outline = Outline(name, row.get("createdById") or "", row["SOPInstanceUID"] or "", _vertices(row.get("data")))
+        outlines[row["SeriesInstanceUID"]].append(outline)
+    studies, outlined = (frozenset(row["StudyInstanceUID"] for row in some) for some in (rows, drawn))
+    return Annotations(dict(labels.values()), dict(outlines), studies, outlined)
 
 
 def _vertices(data: dict[str, Any] | None) -> np.ndarray | None:

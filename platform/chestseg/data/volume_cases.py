@@ -9,6 +9,7 @@ from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.config import VolumeData
 from chestseg.data.ricord_annotations import OutlineFile
+from chestseg.dicom.series import read_series
 from chestseg.nifti import read_nifti, read_nifti_labels
 
 MOST_OF_AIR = -200
@@ -124,7 +125,14 @@ class VolumeSource:
         return VolumeCase(Volume(values, volume.grid), mask, self.patient_id, None, None, "CT", notes)
 
     def _read_series(self, data: VolumeData) -> VolumeCase:
-        raise NotImplementedError
+        series = read_series([os.path.join(self.image, name) for name in self.files], data.series)
+        values, converted = self._hu(series.volume.values, data.window)
+        volume, notes = Volume(values, series.volume.grid), (*series.report.repairs, *converted)
+        mask = np.zeros(values.shape, np.uint8)
+        if isinstance(self.mask, OutlineFile):
+            mask, passed_over = self.mask.read(series.sop_uids, volume.grid.shape, self.image)
+            notes = (*notes, *passed_over)
+        return VolumeCase(volume, mask, series.patient_id, series.sex or None, series.age or None, series.modality, notes)
 
     def _hu(self, values: np.ndarray, window: tuple[float, float]) -> tuple[np.ndarray, tuple[str, ...]]:
         """Values as HU, and a note where they were not."""
