@@ -66,16 +66,3 @@ def held_out(experiment: Experiment, dataset: PreparedDataset) -> dict[str, np.n
     if experiment.fold != "all":
         splits["validation"] = dataset.indices("train", fold=experiment.fold)
     return {name: indices for name, indices in splits.items() if len(indices)}
-
-
-def draw_cases(predictor: Predictor, dataset: PreparedDataset, indices: np.ndarray, result: EvaluationResult, folder: Path) -> None:
-    """Overlays (prediction filled, truth outlined) of the worst and the best positive cases, numbered, without identifiers."""
-    positives = sorted((row.dice, place) for place, row in enumerate(result.rows) if row.truth_px)
-    chosen = {f"worst-{n}": p for n, (_, p) in enumerate(positives[:PICTURES], 1)}
-    chosen |= {f"best-{n}": p for n, (_, p) in enumerate(positives[::-1][:PICTURES], 1)}
-    for name, place in chosen.items():
-        image = dataset.image(int(indices[place]), predictor.size)
-        found = predictor.predict([image])[0].mask
-        picture = overlay(image, found, dataset.mask(int(indices[place]), predictor.size))
-        with whole_file(folder / f"{name}.png") as file:
-            file.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())

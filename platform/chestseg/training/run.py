@@ -1,11 +1,12 @@
 """A run: the resolution schedule from the first stage to the last, resumable at every step."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from chestseg.config import Experiment
+from chestseg.config import Experiment, RadiographStage, Stage, VolumeStage
 from chestseg.data.prepared import PreparedDataset
 from chestseg.data.sampling import Sampler
 from chestseg.files import whole_file
@@ -59,11 +60,20 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
     if len(training) < experiment.training.workers:
         raise ValueError(f"{len(training)} training cases for {experiment.training.workers} workers: lower training.workers or add cases")
     for index, stage in enumerate(experiment.stages):
-        dataset.require_stage(stage, f"stages.{index}")
+        _require_prepared(stage, f"stages.{index}", dataset)
     cases = Cases(dataset, training, dataset.positive[training], validation)
     for index, stage in enumerate(experiment.stages):
         Sampler(cases.training, cases.positive, stage, index, experiment.seed)
     return cases
+
+
+def _require_prepared(stage: Stage, key: str, dataset: Any) -> None:
+    if isinstance(stage, VolumeStage):
+        held = getattr(dataset, "spacings", ())
+        if stage.spacing not in held:
+            raise ValueError(f"{key}.spacing {list(stage.spacing)} was not prepared, only {[list(s) for s in held]}: prepare again")
+    elif isinstance(stage, RadiographStage) and stage.size > max(getattr(dataset, "sizes", (0,))):
+        raise ValueError(f"{key}.size {stage.size} is more than the prepared {max(getattr(dataset, 'sizes', (0,)))}: prepare again")
 
 
 def write_initial(experiment: Experiment, folder: Path) -> Path:
