@@ -17,7 +17,7 @@ from chestseg.data.prepared_volumes import FOREGROUND, truth_path
 from chestseg.data.readers import list_cases
 from chestseg.data.shards import Shard, is_finished, plan_shards, read_shard, write_shard
 from chestseg.nifti import write_nifti
-from tests.data.volumes import SHAPE, SPACING, SPACINGS, a_mask, a_volume, write_volumes
+from tests.data.noisy_volumes import SHAPE, SPACING, SPACINGS, a_mask, a_volume, write_volumes
 
 FINE, COARSE = SPACINGS
 
