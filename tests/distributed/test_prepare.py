@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chestseg.config import RadiographData
+from chestseg.config import RadiographData, VolumeData
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.prepare import prepare
 from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
+from tests.data.noisy_volumes import SPACINGS, write_volumes
 
 pytestmark = [
     pytest.mark.ray,
@@ -45,6 +46,18 @@ def test_same_bytes_as_in_one_process(data: RadiographData, tmp_path: Path, capf
     assert report == prepare_plainly(data.model_copy(update={"prepared": str(tmp_path / "plain")}))
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
     assert len(PreparedDataset.open(tmp_path / "out")) == 199
+
+
+@pytest.mark.usefixtures("cluster")
+def test_volumes_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = write_volumes(tmp_path / "source", 9)
+    Path(source.path, "images", "case-004.nii.gz").write_bytes(b"\x1f\x8b broken")
+    told = VolumeData(sources=(source,), prepared=str(tmp_path / "out"), spacings=SPACINGS, folds=3)
+    report = prepare(told)
+    assert "9/9" in capfd.readouterr().err
+    assert report == prepare_plainly(told.model_copy(update={"prepared": str(tmp_path / "plain")}))
+    assert contents(tmp_path / "out") == contents(tmp_path / "plain")
+    assert len(PreparedDataset.open(tmp_path / "out")) == 8
 
 
 @pytest.mark.usefixtures("cluster")

@@ -21,6 +21,7 @@ class RadiographShards:
 
     sizes: tuple[int, ...]
     cases: ClassVar[int] = 64
+    memory: ClassVar[int] = 2**29
 
     @property
     def settings(self) -> dict[str, Any]:

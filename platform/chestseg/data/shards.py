@@ -31,6 +31,8 @@ class ShardKind(Protocol):
 
     cases: ClassVar[int]
     """Cases in a shard; the last one may have fewer. It bounds what is decoded again after a kill, not memory."""
+    memory: ClassVar[int]
+    """Bytes that a large case takes while it is decoded and stored."""
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def prepare(data: Data, *, report: Callable[[str], None] = _to_stderr) -> Prepar
     work and whether or not the work was interrupted. A progress bar goes to standard error.
 
     Args:
-        data: sources, sizes and split.
+        data: sources, sizes or spacings, and split.
         report: is told in one line what there is to do, before it is done.
 
     Raises:
@@ -73,7 +73,15 @@ def _written(shards: list[Shard], prepared: Path) -> Iterable[dict[str, Any]]:
     """Write the shards on the cluster, a task each; what `_write` says of each comes when it is done."""
     rows = [{"shard": pickle.dumps(shard)} for shard in shards]
     tasks = ray.data.from_items(rows, override_num_blocks=len(rows))
-    return tasks.map(partial(_write, prepared=prepared), num_cpus=1).iter_rows()
+    return tasks.map(partial(_write, prepared=prepared), num_cpus=1, memory=_memory(shards[0].kind.memory)).iter_rows()
+
+
+def _memory(needed: int) -> float:
+    """What Ray sets aside for a task, in bytes: a node with many cores and little memory decodes fewer cases at a time.
+
+    No more than the largest node has, or the task would wait for ever.
+    """
+    return min(needed, max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
 
 
 def _write(row: dict[str, Any], prepared: Path) -> dict[str, Any]:
