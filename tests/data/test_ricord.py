@@ -12,7 +12,7 @@ from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.config import Source
 from chestseg.data.image_folder import NO_IMAGE
-from chestseg.data.ricord import EXAM_ONLY, LINES_LOST, MULTI_FRAME, NOT_ANNOTATED, OTHER_LABELS, OTHER_SERIES, list_ricord
+from chestseg.data.ricord import EXAM_ONLY, LINES_LOST, MULTI_FRAME, NOT_ANNOTATED, OTHER_LABELS, OTHER_SERIES, PART, list_ricord
 from chestseg.dicom.write_series import write_series
 from tests.data.test_ricord_annotations import LABELS, box
 from tests.data.volumes import HU, SHAPE, volume_data
@@ -148,6 +148,20 @@ def test_localisers_and_enhanced_images_are_left_out(root):
         dataset.save_as(path)
     reasons = {one.case_id: one.reason for one in listed(root).left_out}
     assert (reasons["1.1.4"], reasons["1.6.1"]) == ("localiser", MULTI_FRAME)
+
+
+def test_of_a_series_in_two_places_the_larger_part_is_taken(tmp_path):
+    folder = tmp_path / "s"
+    six = Volume(np.concatenate([HU, HU]), Grid.upright((6, 4, 5), (2.0, 0.8, 0.8)))
+    for path in write_series(folder, six, patient_id="p", study_uid="1.1", series_uid=OUTLINED)[4:]:
+        dataset = pydicom.dcmread(path)
+        dataset.FrameOfReferenceUID = "1.9"
+        dataset.save_as(path)
+    write_annotations(tmp_path, [drawn(OUTLINED, 2, "L_op", box(0, 0, 1, 1))])
+    listing = listed(tmp_path)
+    assert [(case.case_id, len(case.files)) for case in listing.cases] == [(OUTLINED, 4)]
+    assert [one.reason for one in listing.left_out] == [PART]
+    assert listing.cases[0].read(volume_data()).mask.sum() == 1
 
 
 def test_a_series_with_a_gap_is_refused_or_repaired(tmp_path):

@@ -138,9 +138,10 @@ def test_what_is_no_export_is_named(tmp_path, text, error):
         read_annotations(tmp_path / "none.json")
 
 
-def test_vertices_that_are_no_numbers_are_named(export):
+@pytest.mark.parametrize("wrong", ["a", None, float("nan"), [1]])
+def test_vertices_that_are_no_numbers_are_named(export, wrong):
     with pytest.raises(ValueError, match=r"annotations\.json: not an export of MD.ai"):
-        read_annotations(export(drawn("1.1", [["a", "b"], [1, 2], [3, 4]])))
+        read_annotations(export(drawn("1.1", [[1, wrong], [1, 2], [3, 4]])))
 
 
 def test_pixels_whose_centres_lie_within():

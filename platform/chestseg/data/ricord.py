@@ -27,6 +27,7 @@ OTHER_SERIES = "outlines are on another series of its study"
 EXAM_ONLY = "labels of the whole exam only, no outline"
 OTHER_LABELS = "outlines of other labels only"
 LINES_LOST = "labelled, but without outlines"
+PART = "a smaller part of a series that lies in several places"
 MULTI_FRAME = "several images in one file, of which outlines cannot be told apart"
 
 
@@ -50,6 +51,8 @@ def list_ricord(source: Source) -> Listing:
     series = list_series(_images(root))
     for one in series:
         reason, negative = _reason(one, annotations, labels)
+        if not one.left_out and any(case.case_id == one.series_uid for case in cases):
+            reason, negative = PART, False
         if reason and not (negative and source.without_mask == "negative"):
             left_out += [LeftOut(case_id, place, reason, name) for case_id, place in _called(one)]
         else:

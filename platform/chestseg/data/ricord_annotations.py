@@ -79,15 +79,20 @@ def _parse(export: dict[str, Any]) -> Annotations:
     for row in drawn:
         name, _ = labels.get(row["labelId"], (row["labelId"], DRAWN))
         outline = Outline(name, row.get("createdById") or "", row["SOPInstanceUID"] or "", _vertices(row.get("data")))
-        outlines[row["SeriesInstanceUID"]].append(outline)
+        outlines[row["SeriesInstanceUID"] or ""].append(outline)
     studies, outlined = (frozenset(row["StudyInstanceUID"] for row in some) for some in (rows, drawn))
     return Annotations(dict(labels.values()), dict(outlines), studies, outlined)
 
 
 def _vertices(data: dict[str, Any] | None) -> np.ndarray | None:
     """The line, or None for what has no area: no data at all, a mark in place of a line, fewer than three vertices."""
-    vertices = (data or {}).get("vertices") or ()
-    return np.array(vertices, np.float64).reshape(-1, 2) if len(vertices) > 2 else None
+    points = (data or {}).get("vertices") or ()
+    if len(points) < 3:
+        return None
+    vertices = np.array(points, np.float64).reshape(-1, 2)
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"vertices {points[:3]}")
+    return vertices
 
 
 @dataclass(frozen=True)
@@ -171,11 +176,14 @@ def fill(vertices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         (rows, columns) bool.
     """
     (x0, y0), (x1, y1) = vertices.T, np.roll(vertices, -1, axis=0).T
-    centres = np.arange(shape[0])[:, None] + 0.5
-    # Each edge turns the winding number by one where it crosses a row of centres: up for edges that go down, and down for the others.
-    turns = (y0 <= centres).astype(np.int64) - (y1 <= centres)
+    top, bottom = np.clip([np.floor(y0.min()), np.ceil(y0.max())], 0, shape[0]).astype(int)
+    centres = np.arange(top, bottom)[:, None] + 0.5
+    # An edge that crosses a row of centres turns the winding number of all pixels to its right by one, by its direction up or down.
+    turns = (y0 <= centres).astype(np.int8) - (y1 <= centres)
     row, edge = np.nonzero(turns)
-    x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    winding = np.zeros((shape[0], shape[1] + 1), np.int64)
+    x = x0[edge] + (centres[row, 0] - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+    winding = np.zeros((bottom - top, shape[1] + 1), np.int32)
     np.add.at(winding, (row, np.clip(np.ceil(x - 0.5), 0, shape[1]).astype(int)), turns[row, edge])
-    return np.cumsum(winding, axis=1)[:, :-1] != 0
+    inside = np.zeros(shape, bool)
+    inside[top:bottom] = np.cumsum(winding, axis=1)[:, :-1] != 0
+    return inside

@@ -12,8 +12,8 @@ from chestseg.data.ricord_annotations import OutlineFile
 from chestseg.dicom.series import read_series
 from chestseg.nifti import read_nifti, read_nifti_labels
 
-MOST_OF_AIR = -200
-"""No CT of a chest has all its values above this many HU: air and lungs lie far below."""
+AIR_BELOW = -200
+"""HU: air and lungs lie far below, so no CT of a chest has all its values above."""
 GREY = (0.0, 255.0)
 SAME_PLACE = 0.1
 """Voxels of an image and its mask lie within this share of the shortest voxel edge: headers are rounded, patients are not moved."""
@@ -147,7 +147,7 @@ class VolumeSource:
                 )
         elif self.grey_hu is not None and low >= GREY[0] and high <= GREY[1]:
             ends, onto = GREY, self.grey_hu
-        elif low > MOST_OF_AIR:
+        elif low > AIR_BELOW:
             raise ValueError(
                 f"{self.image}: values from {low:g} to {high:g} are not HU, which for air are near -1000: "
                 "give the source's `window`, the lowest and highest value"
