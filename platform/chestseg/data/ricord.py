@@ -51,7 +51,7 @@ def list_ricord(source: Source) -> Listing:
     series = list_series(_images(root))
     for one in series:
         reason, negative = _reason(one, annotations, labels)
-        if not one.left_out and any(case.case_id == one.series_uid for case in cases):
+        if (negative or not reason) and any(case.case_id == one.series_uid for case in cases):
             reason, negative = PART, False
         if reason and not (negative and source.without_mask == "negative"):
             left_out += [LeftOut(case_id, place, reason, name) for case_id, place in _called(one)]
