@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from chestseg.config import RadiographData, Source
+from chestseg.config import RadiographData, Source, VolumeData
 from chestseg.data.preparation import plan, publish
 from chestseg.data.prepared import PreparedDataset, shard_folder
+from chestseg.data.report import PrepareReport
+from tests.data.noisy_volumes import SPACINGS, write_volumes
 from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
 
 
@@ -208,3 +210,75 @@ def test_what_somebody_else_keeps_beside_the_shards_stays(tmp_path: Path) -> Non
     prepare_plainly(told)
     assert {"mine", "00000"} <= {path.name for path in shards.iterdir()}
     assert {"00009", ".00000.torn"}.isdisjoint(path.name for path in shards.iterdir())
+
+
+def test_shards_of_an_earlier_version_are_taken_as_they_are(tmp_path: Path) -> None:
+    told = data(tmp_path, write_pictures(tmp_path / "source", 9))
+    prepare_plainly(told)
+    rows = shard_folder(tmp_path / "out", 0) / "rows.parquet"
+    new = ["depth", "spacing_slice"]
+    pq.write_table(pq.read_table(rows).drop(new), rows)
+    assert not plan(told).pending
+    prepare_plainly(told)
+    assert pq.read_table(tmp_path / "out" / "manifest.parquet").select(new).to_pylist() == [dict.fromkeys(new)] * 9
+
+
+def volumes(tmp_path: Path, *sources: Source, **settings: Any) -> VolumeData:
+    return VolumeData(sources=sources, prepared=str(tmp_path / "out"), **{"spacings": SPACINGS, "folds": 3, **settings})
+
+
+def test_volumes_are_published_the_same_way(tmp_path: Path) -> None:
+    source = write_volumes(tmp_path / "source", 9)
+    Path(source.path, "images", "case-004.nii.gz").write_bytes(b"")
+    Path(source.path, "masks", "case-005.nii.gz").unlink()
+    report, out = prepare_plainly(volumes(tmp_path, source)), tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.parquet", "prepared.json", "quarantine.csv", "report.json", "shards"]
+    marker = json.loads((out / "prepared.json").read_text())
+    assert marker == {
+        "format": 1,
+        "spacings": [list(spacing) for spacing in SPACINGS],
+        "window": [-1000, 400],
+        "series": "strict",
+        "dataset_hash": report.dataset_hash,
+        "split": {"folds": 3, "test_share": 0.1, "seed": 0},
+    }
+    assert report == PrepareReport.model_validate_json((out / "report.json").read_text())
+    (counts,) = report.sources.values()
+    assert (counts.prepared.cases, counts.prepared.positive) == (7, 3)
+    assert [reason.examples for reason in (*counts.left_out, *counts.quarantined)] == [("case-005",), ("case-004",)]
+    assert report.lines()[-1] == f"dataset {report.dataset_hash}, spacings 5x1.5x1.5, 5x3x3 mm"
+    assert len(PreparedDataset.open(out)) == 7
+
+
+def test_two_runs_of_volumes_give_identical_bytes_and_keep_finished_shards(tmp_path: Path) -> None:
+    settings = volumes(tmp_path, write_volumes(tmp_path / "source", 6))
+    prepare_plainly(settings)
+    first = contents(tmp_path / "out")
+    shutil.rmtree(shard_folder(tmp_path / "out", 2))
+    assert [shard.index for shard in plan(settings).pending] == [2]
+    prepare_plainly(settings)
+    assert contents(tmp_path / "out") == first
+
+
+def test_what_was_converted_is_reported(tmp_path: Path) -> None:
+    source = write_volumes(tmp_path / "source", 4).model_copy(update={"window": (-3000, 600)})
+    report = prepare_plainly(volumes(tmp_path, source))
+    notes = [note for note in report.notes if "taken as" in note]
+    assert notes == ["4 of source: values -3000 to 600 taken as -1000 to 400 HU (case-000, case-001, case-002, ...)"]
+
+
+def test_copies_of_a_volume_share_a_fold(tmp_path: Path) -> None:
+    source = write_volumes(tmp_path / "source", 9)
+    for folder in ("images", "masks"):
+        shutil.copy(Path(source.path, folder, "case-000.nii.gz"), Path(source.path, folder, "copy.nii.gz"))
+    report = prepare_plainly(volumes(tmp_path, source))
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert len({dataset.fold[dataset.case_ids.index(case)] for case in ("case-000", "copy")}) == 1
+    assert any(note.startswith("1 images occur under different patients") for note in report.notes)
+
+
+def test_no_space_for_volumes_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    source = write_volumes(tmp_path / "source", 4)
+    with pytest.raises(ValueError, match="out: the prepared dataset needs 448000000.0 GB and .* free some space"):
+        prepare_plainly(volumes(tmp_path, source, spacings=((0.001, 0.001, 0.001),)))
+    assert not (tmp_path / "out").exists()

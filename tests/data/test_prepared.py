@@ -1,17 +1,16 @@
-"""Prepared pixels come back as they were written, at any size up to the largest, in any process."""
+"""A prepared dataset opens as what it holds, light, and says which cases belong where."""
 
-import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from chestseg.arrays.resize import resize_image, resize_mask
-from chestseg.config import RadiographData
-from chestseg.data.prepared import PreparedDataset, array_path, shard_folder
+from chestseg.config import RadiographData, VolumeData
+from chestseg.data.prepared import PreparedDataset
+from chestseg.data.prepared_radiographs import PreparedRadiographs
+from chestseg.data.prepared_volumes import PreparedVolumes
+from tests.data.noisy_volumes import SPACINGS, write_volumes
 from tests.data.pictures import prepare_plainly, write_pictures
 
 
@@ -33,37 +32,24 @@ def test_indices_of_folds_and_splits(folder: Path) -> None:
 
 def test_columns_are_those_of_the_manifest(folder: Path) -> None:
     dataset = PreparedDataset.open(folder)
-    assert dataset.sizes == (32, 64) and len(dataset.hash) == 16
+    assert len(dataset.hash) == 16
     assert dataset.case_ids == [f"case-{i:03d}" for i in range(70)]
     assert dataset.positive.tolist() == [i % 3 == 0 for i in range(70)]
     assert len(set(dataset.patient_ids)) == 70, "cases without a patient are patients of their own"
 
 
-@pytest.mark.parametrize("index", [0, 63, 64, 69])
-def test_pixels_of_every_shard(folder: Path, index: int) -> None:
-    dataset = PreparedDataset.open(folder)
-    shard, row = shard_folder(folder, index // 64), index % 64
-    for size in (32, 64):
-        assert np.array_equal(dataset.image(index, size), np.load(array_path(shard, "image", size))[row])
-        assert np.array_equal(dataset.mask(index, size), np.load(array_path(shard, "mask", size))[row])
-    assert dataset.mask(index, 64).any() == dataset.positive[index]
-
-
-def test_other_sizes_come_from_the_next_larger(folder: Path) -> None:
-    dataset = PreparedDataset.open(folder)
-    assert np.array_equal(dataset.image(3, 48), resize_image(dataset.image(3, 64), 48))
-    assert np.array_equal(dataset.mask(3, 16), resize_mask(dataset.mask(3, 32), 16))
-    with pytest.raises(ValueError, match=r"size 96 is larger than the prepared 64: add it to data\.sizes"):
-        dataset.image(3, 96)
-
-
-def test_travels_to_other_processes_and_keeps_no_file_open(folder: Path) -> None:
-    dataset = PreparedDataset.open(folder)
-    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
-    wanted = dataset.image(69, 32)
-    assert np.array_equal(pickle.loads(pickle.dumps(dataset)).image(69, 32), wanted)
-    if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) <= before
+def test_opens_as_what_it_holds(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare_plainly(VolumeData(sources=(write_volumes(tmp_path / "source", 3),), prepared=str(out), spacings=SPACINGS, folds=2))
+    assert type(PreparedDataset.open(folder)) is type(PreparedRadiographs.open(folder)) is PreparedRadiographs
+    assert type(PreparedDataset.open(out)) is type(PreparedVolumes.open(out)) is PreparedVolumes
+    with pytest.raises(ValueError, match="out: holds volumes, not radiographs: choose another folder as data.prepared"):
+        PreparedRadiographs.open(out)
+    with pytest.raises(ValueError, match="out: holds radiographs, not volumes"):
+        PreparedVolumes.open(folder)
+    sources = {"sources": [{"reader": "siim", "path": "x"}], "prepared": "y", "folds": 2}
+    with pytest.raises(ValueError, match=r"out holds volumes, which `track` is not about: give another folder"):
+        PreparedDataset.open(out).require_split(RadiographData.model_validate(sources))
 
 
 def test_opens_without_ray_or_a_dicom_reader() -> None:
@@ -71,18 +57,9 @@ def test_opens_without_ray_or_a_dicom_reader() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
-def test_unfinished_and_damaged_sets_name_the_remedy(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_unfinished_and_foreign_sets_name_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no prepared dataset, or its preparation did not end: prepare it with `python jobs/prepare"):
-        PreparedDataset.open(out)
-    prepare_plainly(RadiographData(sources=(write_pictures(tmp_path / "source", 6),), prepared=str(out), sizes=(32,), folds=2))
-    dataset, path = PreparedDataset.open(out), array_path(shard_folder(out, 0), "image", 32)
-    os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(ValueError, match=r"image-32\.npy: cut short: prepare it"):
-        dataset.image(5, 32)
-    path.unlink()
-    with pytest.raises(ValueError, match=r"image-32\.npy: No such file or directory: prepare it"):
-        dataset.image(0, 32)
-    (out / "prepared.json").write_text('{"format": 99}')
+        PreparedDataset.open(tmp_path)
+    (tmp_path / "prepared.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match=r"of format 99, this version reads 1: prepare it"):
-        PreparedDataset.open(out)
+        PreparedDataset.open(tmp_path)

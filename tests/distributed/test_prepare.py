@@ -10,8 +10,8 @@ import pytest
 from chestseg.config import RadiographData, VolumeData
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.prepare import prepare
-from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
 from tests.data.noisy_volumes import SPACINGS, write_volumes
+from tests.data.pictures import SIZES, contents, prepare_plainly, write_pictures
 
 pytestmark = [
     pytest.mark.ray,

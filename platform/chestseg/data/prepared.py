@@ -40,6 +40,8 @@ class PreparedDataset:
 
     KIND: ClassVar[str] = "cases"
     """What it holds, in words."""
+    DATA: ClassVar[type[Data]] = Data
+    """The settings it is prepared with."""
 
     def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
         self.folder, self.table, self.hash, self.split = folder, table, str(facts["dataset_hash"]), dict[str, float](facts["split"])
@@ -67,11 +69,13 @@ class PreparedDataset:
         return kind(folder, pq.read_table(folder / "manifest.parquet"), facts)
 
     def require_split(self, data: Data) -> None:
-        """Refuse an experiment whose split is not the one that was prepared.
+        """Refuse an experiment of the other kind, or whose split is not the one that was prepared.
 
         Raises:
             ValueError: names the key and the remedy.
         """
+        if not isinstance(data, self.DATA):
+            raise ValueError(f"{self.folder} holds {self.KIND}, which `track` is not about: give another folder as data.prepared")
         for key, value in data.split.items():
             if self.split.get(key, value) != value:
                 raise ValueError(f"{self.folder} was prepared with data.{key} {self.split[key]}, now it is {value}: {REMEDY} again")

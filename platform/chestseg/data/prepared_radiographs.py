@@ -1,12 +1,13 @@
 """Prepared radiographs: squares of grey values and masks, many to a file."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from chestseg.arrays.resize import resize_image, resize_mask
+from chestseg.config import RadiographData
 from chestseg.data.prepared import REMEDY, PreparedDataset, array_path, shard_folder
 
 HEADER = 128
@@ -16,7 +17,8 @@ HEADER = 128
 class PreparedRadiographs(PreparedDataset):
     """Radiographs by index, at any size up to the largest that was prepared."""
 
-    KIND: ClassVar[str] = "radiographs"
+    KIND = "radiographs"
+    DATA = RadiographData
 
     def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
         super().__init__(folder, table, facts)

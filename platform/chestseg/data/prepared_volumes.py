@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,8 @@ def truth_path(shard: Path) -> Path:
 class PreparedVolumes(PreparedDataset):
     """Volumes by index, in canonical orientation: slices upwards, rows to the back, columns to the patient's left."""
 
-    KIND: ClassVar[str] = "volumes"
+    KIND = "volumes"
+    DATA = VolumeData
 
     def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
         super().__init__(folder, table, facts)
@@ -37,14 +38,17 @@ class PreparedVolumes(PreparedDataset):
         """HU of grey 0 and of grey 255."""
 
     def require_split(self, data: Data) -> None:
-        """Refuse an experiment whose split or window is not the one that was prepared.
+        """Refuse an experiment of the other kind, or whose split, window or spacings are not what was prepared.
 
         Raises:
             ValueError: names the key and the remedy.
         """
         super().require_split(data)
-        if isinstance(data, VolumeData) and data.window != self.window:
+        assert isinstance(data, VolumeData), type(data)
+        if data.window != self.window:
             raise ValueError(f"{self.folder} was prepared with data.window {self.window}, now it is {data.window}: {REMEDY} again")
+        for spacing in data.spacings:
+            self._require(spacing)
 
     def image(self, index: int, spacing: Spacing) -> np.ndarray:
         """Grey values of a case, (D, H, W) uint8, mapped from the file as long as the array lives; it can't be written to.
@@ -77,17 +81,20 @@ class PreparedVolumes(PreparedDataset):
             ValueError: the file is missing or damaged.
         """
         path = truth_path(self._shard(index))
-        with _damage_named(path), np.load(path) as stored:
+        with _damage_named(path), open(path, "rb") as file, np.load(file) as stored:
             bits, shape, (s, r, c) = stored["bits"], tuple(stored["shape"].tolist()), stored["spacing"].tolist()
         return np.unpackbits(bits, count=math.prod(shape)).reshape(shape), (s, r, c)
 
     def _shard(self, index: int) -> Path:
         return shard_folder(self.folder, int(self._places[index, 0]))
 
-    def _load(self, kind: str, index: int, spacing: Spacing, *, mapped: bool = False) -> np.ndarray:
+    def _require(self, spacing: Spacing) -> None:
         if spacing not in self.spacings:
             known = ", ".join(str(list(s)) for s in self.spacings)
-            raise ValueError(f"spacing {list(spacing)} was not prepared, only {known}: add it to data.spacings and prepare again")
+            raise ValueError(f"{self.folder} has no spacing {list(spacing)}, only {known}: add it to data.spacings and {REMEDY} again")
+
+    def _load(self, kind: str, index: int, spacing: Spacing, *, mapped: bool = False) -> np.ndarray:
+        self._require(spacing)
         path = array_path(self._shard(index), kind, spacing)
         with _damage_named(path):
             return np.load(path, mmap_mode="r" if mapped else None)
