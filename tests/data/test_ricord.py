@@ -171,12 +171,12 @@ def test_a_series_with_a_gap_is_refused_or_repaired(tmp_path):
     (folder / "IM0003.dcm").unlink()
     write_annotations(tmp_path, [drawn(OUTLINED, 2, "L_op", box(0, 0, 1, 1))])
     source = listed(tmp_path).cases[0]
-    with pytest.raises(ValueError, match="1 slices are missing"):
+    with pytest.raises(ValueError, match="missing.*repair mode"):
         source.read(volume_data())
     case = source.read(volume_data(series="repair"))
     assert case.volume.values.shape == (6, 4, 5)
     assert case.mask[:, 0, 0].tolist() == [0, 1, 1, 0, 0, 0]
-    assert "interpolated" in case.notes[0]
+    assert len(case.notes) == 1
 
 
 def test_outlines_on_resampled_slices_are_refused(tmp_path):
