@@ -166,4 +166,4 @@ def _is_stray(apart: SeriesFiles, chosen: SeriesFiles) -> bool:
 
 def _told(listing: list[SeriesFiles]) -> str:
     reasons = Counter({reason: sum(len(s.paths) for s in listing if s.left_out == reason) for reason in {s.left_out for s in listing}})
-    return "; ".join(f"{count} files: {reason}" for reason, count in reasons.most_common())
+    return "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())

@@ -39,7 +39,7 @@ def stack_findings(stacked: Stack) -> Iterator[Finding]:
     """Findings about how slices lie to one another; empty for slices that are a volume as they stand."""
     if stacked.duplicates:
         yield Finding(
-            "duplicates", "repairable", f"{stacked.duplicates} slices lie where another does (copies, or several acquisitions)",
+            "duplicates", "repairable", f"slices in the place of another: {stacked.duplicates} (copies, or several acquisitions)",
             "give one acquisition without copies", "the first by acquisition and instance number is kept",
         )  # fmt: skip
     if len(stacked.slices) < 2:
@@ -91,7 +91,7 @@ def _rescale(slices: Sequence[Slice]) -> Iterator[Finding]:
     elif any(not slope for slope, _ in rescales):
         yield Finding("rescale", "fatal", "RescaleSlope is 0", RESCALE_REMEDY)
     elif len(rescales) > 1:
-        yield Finding("rescale_differs", "note", f"{len(rescales)} different rescales: each slice is converted by its own")
+        yield Finding("rescale_differs", "note", f"rescale differs between slices ({len(rescales)} pairs): each is converted by its own")
     if units:
         text = f"RescaleType is {', '.join(sorted(units))}, not HU"
         level, repair = ("repairable", "values are taken as HU") if units == {UNSPECIFIED} else ("fatal", "")
@@ -108,7 +108,7 @@ def _spacing(stacked: Stack) -> Iterator[Finding]:
     if gaps:
         missing = sum(gap.missing for gap in gaps)
         worst = max(gaps, key=lambda gap: gap.length_mm)
-        text = f"{missing} slices are missing in {len(gaps)} gaps, the longest {worst.length_mm:g} mm after slice {worst.after_slice + 1}"
+        text = f"missing slices: {missing}, the longest gap {worst.length_mm:g} mm after slice {worst.after_slice + 1}"
         yield Finding("gaps", level, text, remedy, repair)
     if not even:
         text = f"slices lie {stacked.steps.min():.3g} to {longest:.3g} mm apart"

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from chestseg.arrays.volume import Volume
 from chestseg.dicom.write import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
@@ -15,6 +17,8 @@ from chestseg.dicom.write import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 AIR = -1024
 HU = (1.0, float(AIR))
 """Slope and intercept of most scanners."""
+Attributes = dict[str, Any]
+FRAME_TYPE = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
 TEMPLATE = {
     "SpecificCharacterSet": "ISO_IR 100",
     "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
@@ -98,13 +102,13 @@ def write_series(
     ]
 
 
-def _series_attributes(volume: Volume, patient_id: str, study_uid: str, series_uid: str) -> dict[str, object]:
+def _series_attributes(volume: Volume, patient_id: str, study_uid: str, series_uid: str) -> Attributes:
     identity = {"PatientName": patient_id, "PatientID": patient_id, "StudyInstanceUID": study_uid, "SeriesInstanceUID": series_uid}
     _, rows, columns = volume.grid.shape
     return TEMPLATE | identity | {"FrameOfReferenceUID": f"{series_uid}.0", "Rows": rows, "Columns": columns}
 
 
-def _slice_attributes(volume: Volume, index: int, rescale: tuple[float, float], tilt_degrees: float) -> dict[str, object]:
+def _slice_attributes(volume: Volume, index: int, rescale: tuple[float, float], tilt_degrees: float) -> Attributes:
     grid, (slope, intercept) = volume.grid, rescale
     spacing = np.array(grid.spacing)
     _, down, along = (grid.affine[:3, :3] / spacing).T
@@ -120,19 +124,20 @@ def _slice_attributes(volume: Volume, index: int, rescale: tuple[float, float], 
             f"slice {index}: {hu.min():g} to {hu.max():g} HU do not fit in 16 bits with rescale {rescale}: clip, or give another"
         )
     return {
-        "ImagePositionPatient": [_decimal(value) for value in position],
-        "ImageOrientationPatient": [_decimal(value) for value in (*along, *down)],
-        "PixelSpacing": [_decimal(value) for value in spacing[1:]],
-        "GantryDetectorTilt": _decimal(tilt_degrees),
-        "RescaleSlope": _decimal(slope),
-        "RescaleIntercept": _decimal(intercept),
+        "ImagePositionPatient": [format_number_as_ds(float(value)) for value in position],
+        "ImageOrientationPatient": [format_number_as_ds(float(value)) for value in (*along, *down)],
+        "PixelSpacing": [format_number_as_ds(float(value)) for value in spacing[1:]],
+        "GantryDetectorTilt": format_number_as_ds(float(tilt_degrees)),
+        "RescaleSlope": format_number_as_ds(float(slope)),
+        "RescaleIntercept": format_number_as_ds(float(intercept)),
         "RescaleType": "HU",
         "PixelData": stored.astype("<u2").tobytes(),
     }
 
 
-def _enhanced(series: dict[str, object], slices: list[dict[str, object]]) -> Dataset:
-    dataset = _dataset(series | {"NumberOfFrames": len(slices), "PixelData": b"".join(one["PixelData"] for one in slices)})  # type: ignore[misc]
+def _enhanced(series: Attributes, slices: list[Attributes]) -> Dataset:
+    pixels = b"".join(one.pop("PixelData") for one in slices)
+    dataset = _dataset(series | {"ImageType": FRAME_TYPE, "NumberOfFrames": len(slices), "PixelData": pixels})
     measures = _dataset({"PixelSpacing": slices[0]["PixelSpacing"], "SliceThickness": series["SliceThickness"]})
     orientation = _dataset({"ImageOrientationPatient": slices[0]["ImageOrientationPatient"]})
     shared = _dataset({"PixelMeasuresSequence": [measures], "PlaneOrientationSequence": [orientation]})
@@ -141,16 +146,16 @@ def _enhanced(series: dict[str, object], slices: list[dict[str, object]]) -> Dat
     return dataset
 
 
-def _functional_groups(one: dict[str, object]) -> Dataset:
+def _functional_groups(one: Attributes) -> Dataset:
     rescale = {name: one[name] for name in ("RescaleSlope", "RescaleIntercept", "RescaleType")}
     return _dataset({
         "PlanePositionSequence": [_dataset({"ImagePositionPatient": one["ImagePositionPatient"]})],
         "PixelValueTransformationSequence": [_dataset(rescale)],
-        "CTImageFrameTypeSequence": [_dataset({"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]})],
+        "CTImageFrameTypeSequence": [_dataset({"FrameType": FRAME_TYPE})],
     })  # fmt: skip
 
 
-def _dataset(attributes: dict[str, object]) -> Dataset:
+def _dataset(attributes: Attributes) -> Dataset:
     dataset = Dataset()
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
@@ -168,9 +173,3 @@ def _save(path: Path, dataset: Dataset, sop_class: UID, sop_uid: str) -> Path:
     dataset.file_meta = meta
     dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-def _decimal(value: float) -> str:
-    """A DS: at most 16 characters (PS3.5 section 6.2), and exact where so many are enough."""
-    text = repr(float(value) + 0.0)
-    return text if len(text) <= 16 else f"{value:.16f}"[:16] if 1e-4 < abs(value) < 1e12 else f"{value:.9g}"
