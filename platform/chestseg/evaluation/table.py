@@ -1,30 +1,51 @@
-"""Evaluations as tables: a CSV row for each case, a JSON summary, and a few lines to read."""
+"""Evaluations as tables: a CSV row for each case, a JSON summary, and a few lines to read; of radiographs and of volumes."""
 
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from chestseg.evaluation.evaluate import EvaluationResult
+from chestseg.evaluation.volumes import VolumeEvaluation
 from chestseg.files import whole_file
 from chestseg.metrics import CaseScore, Summary
+from chestseg.metrics_volume import VolumeScore
 
-COLUMNS = ("case_id", "source", "positive", "truth_px", "predicted_px", "dice", "iou", "probability", "present")
 DIGITS = 6
-HEADINGS = ("cases", "positive", "mean Dice", "all empty", "Dice positives", "sensitivity", "specificity")
+HEADINGS = {
+    "n": ("cases", 0),
+    "n_positive": ("positive", 0),
+    "mean_dice": ("mean Dice", 4),
+    "all_empty": ("all empty", 4),
+    "dice_positives": ("Dice positives", 4),
+    "hd95_mm": ("HD95 mm", 1),
+    "nsd": ("NSD", 4),
+    "volume_error_ml": ("error ml", 1),
+    "absolute_volume_error_ml": ("|error| ml", 1),
+    "lesion_sensitivity": ("lesions found", 4),
+    "false_lesions": ("false lesions", 1),
+    "sensitivity": ("sensitivity", 4),
+    "specificity": ("specificity", 4),
+}
+"""Of the columns to read, in their order, by field of a summary; with digits after the point."""
 
 
-def write_cases(path: Path, rows: Sequence[CaseScore]) -> None:
-    """Write one CSV row a case; `positive` and `present` are 0 or 1, areas are pixels of the compared size."""
+def write_cases(path: Path, rows: Sequence[CaseScore] | Sequence[VolumeScore]) -> None:
+    """Write one CSV row a case: the fields of its score, with `positive` and `present` as 0 or 1; a cell is empty where there is no score.
+
+    Without a case there are no columns either.
+    """
+    scores = [field.name for field in fields(rows[0])][2:] if rows else []
+    columns = ("case_id", "source", "positive", *scores, "present") if rows else ()
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in rows)
+        table.writerow(columns)
+        table.writerows([_cell(getattr(row, column)) for column in columns] for row in rows)
 
 
-def write_summary(path: Path, result: EvaluationResult, facts: dict[str, Any]) -> None:
+def write_summary(path: Path, result: EvaluationResult | VolumeEvaluation, facts: dict[str, Any]) -> None:
     """Write the summary as JSON; null where there was nothing to average over.
 
     Args:
@@ -32,30 +53,29 @@ def write_summary(path: Path, result: EvaluationResult, facts: dict[str, Any]) -
         result: what was found.
         facts: what it was found with: split, model, dataset.
     """
-    content = facts | {
-        "size": result.size,
-        "summary": asdict(result.summary),
-        "by_source": {name: asdict(summary) for name, summary in result.by_source.items()},
-    }
+    content = facts | {field.name: getattr(result, field.name) for field in fields(result) if field.name != "rows"}
+    content |= {"summary": asdict(result.summary), "by_source": {name: asdict(summary) for name, summary in result.by_source.items()}}
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def format_table(result: EvaluationResult) -> str:
+def format_table(result: EvaluationResult | VolumeEvaluation) -> str:
     """A line for all cases and, where there are several sources, one for each; a dash where there was nothing to average over.
 
     `all empty` is the mean Dice of predicting nothing; sensitivity is the share of positives given a mask, specificity that of
     negatives left empty.
     """
     several = result.by_source if len(result.by_source) > 1 else {}
-    rows = [("", *HEADINGS)] + [_line(name, summary) for name, summary in [("all", result.summary), *several.items()]]
+    shown = {name: heading for name, heading in HEADINGS.items() if hasattr(result.summary, name)}
+    rows = [("", *(heading for heading, _ in shown.values()))]
+    rows += [_line(name, summary, shown) for name, summary in [("all", result.summary), *several.items()]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows)
 
 
-def _line(name: str, summary: Summary) -> tuple[str, ...]:
-    scores = (summary.mean_dice, summary.all_empty, summary.dice_positives, summary.sensitivity, summary.specificity)
-    return (name, str(summary.n), str(summary.n_positive), *("-" if score is None else f"{score:.4f}" for score in scores))
+def _line(name: str, summary: Summary, shown: dict[str, tuple[str, int]]) -> tuple[str, ...]:
+    values = ((getattr(summary, field), digits) for field, (_, digits) in shown.items())
+    return (name, *("-" if value is None else f"{value:.{digits}f}" for value, digits in values))
 
 
 def _cell(value: object) -> object:
