@@ -16,7 +16,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
-from nibabel.volumeutils import array_from_file
 from numpy.typing import DTypeLike
 
 from chestseg.arrays.grid import Grid
@@ -174,7 +173,12 @@ def _stored(header: Header, stream: io.BufferedIOBase, shape: tuple[int, int, in
     offset, size = header.get_data_offset(), int(np.prod(shape, dtype=object)) * dtype.itemsize
     if offset + size > MOST_BYTES:
         raise _Refused(f"declares {(offset + size) / 1e9:.0f} GB of values: it is damaged, or should be cut to the chest")
-    values = array_from_file(shape[::-1], dtype, stream, offset, mmap=False).T
+    stream.seek(offset)
+    values = np.empty(shape, dtype)
+    # Slice by slice: unpacking all at once would hold all of it twice.
+    for plane in values:
+        if stream.readinto(plane.data) < plane.nbytes:
+            raise EOFError("it ends before its values do")
     # At the end of a packed file its checksum is compared.
     stream.read(1)
     return values
