@@ -5,7 +5,7 @@ from torch import nn
 
 from chestseg import __version__
 from chestseg.bundle import BundleSpec
-from chestseg.config import UNet2DModel, Postprocessing
+from chestseg.config import Model, Postprocessing, UNet2DModel
 from chestseg.inference.predictor import LiveModel
 from chestseg.models.logits import Logits
 from chestseg.models.registry import build_model

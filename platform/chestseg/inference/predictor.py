@@ -9,19 +9,19 @@ import numpy as np
 import torch
 
 from chestseg.bundle import Bundle
-from chestseg.config import Postprocessing
+from chestseg.config import Postprocessing, VolumePostprocessing
 from chestseg.inference import postprocess
 from chestseg.models.precision import Precision, autocast, compute_dtype
 from chestseg.models.segmenter import Segmenter
-from chestseg.preprocessing import Preprocessing
+from chestseg.preprocessing import Preprocessing, VolumePreprocessing
 
 
 class LiveModel(NamedTuple):
     """A network in memory with what stands before and after it: a bundle that was not saved yet."""
 
     network: Segmenter
-    preprocessing: Preprocessing
-    postprocessing: Postprocessing
+    preprocessing: Preprocessing | VolumePreprocessing
+    postprocessing: Postprocessing | VolumePostprocessing
 
 
 class Probabilities(NamedTuple):
@@ -75,7 +75,9 @@ class Predictor:
         if isinstance(source, Bundle):
             network = source.build_model().to(find_device(device)).to(memory_format=torch.channels_last)
             source = LiveModel(network, source.spec.preprocessing, source.spec.postprocessing)
-        self.network, self.preprocessing, self.postprocessing = source
+        self.network, preprocessing, rule = source
+        assert isinstance(preprocessing, Preprocessing) and isinstance(rule, Postprocessing), "a model of volumes"
+        self.preprocessing, self.postprocessing = preprocessing, rule
         self.device = next(self.network.parameters()).device
         self.dtype = compute_dtype(precision, self.device)
         self.batch = batch
@@ -119,7 +121,7 @@ class Predictor:
         """Images (B, size, size) uint8."""
         inputs = self.preprocessing.normalise(torch.from_numpy(images)[:, None].to(self.device))
         inputs = inputs.to(memory_format=torch.channels_last)
-        with _evaluating(self.network):
+        with evaluating(self.network):
             mask, disease = self._once(inputs)
             if self.postprocessing.flip_tta:
                 mirrored, again = self._once(inputs.flip(-1))
@@ -157,7 +159,7 @@ def find_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def _evaluating(network: Segmenter) -> Iterator[None]:
+def evaluating(network: Segmenter) -> Iterator[None]:
     """Evaluation mode inside, each module's own mode after: frozen batch norms stay frozen in a training that validates."""
     training = [module for module in network.modules() if module.training]
     network.eval()
