@@ -9,10 +9,10 @@ import numpy as np
 from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
-from chestseg.evaluation.evaluate import evaluate
+from chestseg.evaluation.score import score
 from chestseg.evaluation.table import format_table, write_cases, write_summary
 from chestseg.inference.locate import open_bundle
-from chestseg.inference.predictor import Predictor
+from chestseg.inference.predictors import predictor_of
 
 SPLITS = "validation, test, train or a fold's number"
 
@@ -38,7 +38,7 @@ def run(
     indices = split_indices(dataset, experiment, split)
     bundle = open_bundle(model or str(own_bundle(experiment)), experiment.tracking.uri)
     _say_what_was_seen(bundle, experiment, dataset, split)
-    result = evaluate(Predictor(bundle), dataset, indices, progress=True)
+    result = score(predictor_of(bundle), dataset, indices, progress=True)
     name = f"{bundle.spec.name}-{bundle.digest[:12]}"
     folder = Path(output or Path(experiment.run_folder, "evaluation", f"{split}-{name}" if model else split))
     facts = {"model": bundle.spec.name, "digest": bundle.digest, "split": split, "dataset_hash": dataset.hash}
@@ -47,7 +47,7 @@ def run(
         write_summary(folder / "summary.json", result, facts)
     except OSError as error:
         raise ValueError(f"{error.filename or folder}: {error.strerror}: give an --output that can be written, with space") from error
-    print(f"{name} on {split}, masks compared at {result.size} x {result.size}\n{format_table(result)}\n{folder}")
+    print(f"{name} on {split}\n{format_table(result)}\n{folder}")
     return 0
 
 

@@ -54,17 +54,19 @@ def _add_evaluate(commands: Commands) -> None:
 
 
 def _add_predict(commands: Commands) -> None:
-    command = _add(commands, "predict", "segment images into masks of their own size")
-    command.add_argument("files", nargs="+", metavar="FILE", help="DICOM, PNG or JPEG files, folders of them, or patterns")
+    command = _add(commands, "predict", "segment radiographs or volumes into masks on their own grid")
+    shown = "radiographs: DICOM, PNG, JPEG; volumes: NIfTI, folders or zips of DICOM series; folders and patterns of these"
+    command.add_argument("files", nargs="+", metavar="FILE", help=shown)
     command.add_argument("--model", required=True, help="a bundle's folder or an MLflow URI such as models:/cxr-pneumothorax@champion")
     command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
-    formats = ("png", "json")
-    command.add_argument(
-        "--format", dest="formats", type=_names, default=formats, metavar="LIST", help="png,rle,json,overlay (default: png,json)"
-    )
+    shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
+    command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     command.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
     command.add_argument("--tracking-uri", metavar="URI", help="where MLflow keeps a models:/ URI (default: sqlite:///mlflow.db)")
+    command.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="volumes: main memory of the process (default: 4)")
+    shown = "volumes: refuse a DICOM series with gaps, duplicates or a tilted gantry (default), or resample it and say so"
+    command.add_argument("--series", default="strict", choices=("strict", "repair"), help=shown)
 
 
 def _add_sync(commands: Commands) -> None:

@@ -1,17 +1,22 @@
-"""`chestseg predict`: segment radiographs into masks of their own size."""
+"""`chestseg predict`: segment radiographs or volumes into masks on their own grid."""
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
+from chestseg.bundle import Bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.inference.inputs import case_names, list_images
 from chestseg.inference.locate import open_bundle
 from chestseg.inference.predictor import Predictor
+from chestseg.inference.volume_inputs import list_volumes, read_volumes
+from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.inference.write import Results
+from chestseg.inference.write_volume import VolumeResults
 from chestseg.models.precision import Precision
+from chestseg.preprocessing import VolumePreprocessing
 
 FEW = 20
 BROKEN = 1
@@ -21,42 +26,102 @@ def run(
     files: Sequence[str],
     model: str,
     output: str,
-    formats: Sequence[str] = ("png", "json"),
+    formats: Sequence[str] | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     tracking_uri: str | None = None,
+    memory_gb: float = 4.0,
+    series: Literal["strict", "repair"] = "strict",
 ) -> int:
-    """Segment files, folders and patterns of DICOM, PNG and JPEG.
+    """Segment what a bundle is for: radiographs (DICOM, PNG, JPEG), or volumes (NIfTI, folders and zips of DICOM series).
 
-    An image that can't be read is named on standard error with the reason, and the others are done.
+    A case that can't be read is named on standard error with the reason, and the others are done.
+
+    Args:
+        files: files, folders and patterns.
+        model: a bundle's folder or an MLflow URI.
+        output: folder of the results.
+        formats: what to write; PNG or NIfTI masks and JSON records when None.
+        device: as for the predictors.
+        precision: as for the predictors.
+        tracking_uri: where MLflow keeps a `models:/` URI.
+        memory_gb: volumes: main memory for the whole process.
+        series: volumes: whether a DICOM series with gaps, duplicates or a tilted gantry is refused or repaired.
 
     Returns:
-        0, or 1 when an image could not be read.
+        0, or 1 when a case could not be read.
 
     Raises:
         ValueError: nothing can be done: no such model, format, folder or device, or the output can't be written.
     """
-    paths = list_images(files)
     bundle = open_bundle(model, tracking_uri)
-    results = Results(output, formats, {"name": bundle.spec.name, "digest": bundle.digest})
-    predictor = Predictor(bundle, device=device, precision=precision)
+    volumes = isinstance(bundle.spec.preprocessing, VolumePreprocessing)
     try:
-        done = _segment(list(zip(case_names(paths), paths, strict=True)), predictor, results)
+        if volumes:
+            predictor = VolumePredictor(bundle, device=device, precision=precision, memory_gb=memory_gb)
+            done, of = _segment_volumes(files, bundle, predictor, output, formats or ("nifti", "json"), series)
+        else:
+            radiograph_predictor = Predictor(bundle, device=device, precision=precision)
+            done, of = _segment_radiographs(files, bundle, radiograph_predictor, output, formats or ("png", "json"))
     except OSError as error:
         raise ValueError(f"{error.filename or output}: {error.strerror}: give an --output that can be written, with space") from error
-    print(f"{done} of {len(paths)} images in {output}, by {bundle.spec.name} {bundle.digest[:12]}")
-    return 0 if done == len(paths) else BROKEN
+    print(f"{done} of {of} {'volumes' if volumes else 'images'} in {output}, by {bundle.spec.name} {bundle.digest[:12]}")
+    return 0 if done == of else BROKEN
 
 
-def _segment(cases: Sequence[tuple[str, Path]], predictor: Predictor, results: Results) -> int:
-    """Read, segment and write case by case; returns how many were."""
-    for name, path in tqdm(cases, desc="predict", unit="image", disable=len(cases) <= FEW):
+def _segment_radiographs(
+    files: Sequence[str], bundle: Bundle, predictor: Predictor, output: str, formats: Sequence[str]
+) -> tuple[int, int]:
+    """Read, segment and write case by case; how many were, and of how many."""
+    paths = list_images(files)
+    results = Results(output, formats, _named(bundle))
+    for name, path in tqdm(list(zip(case_names(paths), paths, strict=True)), desc="predict", unit="image", disable=len(paths) <= FEW):
         try:
             radiograph = read_radiograph(path)
         except ValueError as error:
-            tqdm.write(f"chestseg: error: {' '.join(str(error).split())}", file=sys.stderr)
+            _refuse(str(error))
             continue
         [prediction] = predictor.predict([radiograph.pixels])
         results.add(name, path, radiograph, prediction)
     results.close()
-    return len(results.rows)
+    return len(results.rows), len(paths)
+
+
+def _segment_volumes(
+    files: Sequence[str],
+    bundle: Bundle,
+    predictor: VolumePredictor,
+    output: str,
+    formats: Sequence[str],
+    series: Literal["strict", "repair"],
+) -> tuple[int, int]:
+    """As of radiographs; a bar tells of each volume's patches."""
+    results = VolumeResults(output, formats, _named(bundle), predictor.preprocessing.window)
+    refused: list[str] = []
+
+    def refuse(line: str) -> None:
+        refused.append(line)
+        _refuse(line)
+
+    for case in read_volumes(list_volumes(files), refuse, series):
+        with tqdm(desc=case.name, unit="patch", leave=False, delay=2) as bar:
+
+            def show(done: int, of: int, bar: tqdm = bar) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            try:
+                prediction = predictor.predict(case.volume, show)
+            except ValueError as error:
+                refuse(f"{case.source}: {error}")
+                continue
+        results.add(case, prediction)
+    return results.written, results.written + len(refused)
+
+
+def _named(bundle: Bundle) -> dict[str, str]:
+    return {"name": bundle.spec.name, "digest": bundle.digest}
+
+
+def _refuse(line: str) -> None:
+    tqdm.write(f"chestseg: error: {' '.join(line.split())}", file=sys.stderr)

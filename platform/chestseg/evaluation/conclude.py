@@ -2,27 +2,29 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from chestseg.arrays.overlay import overlay
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
 from chestseg.data.phantom import make_phantom
+from chestseg.data.phantom_ct import make_ct_phantom
 from chestseg.data.prepared import PreparedDataset
-from chestseg.evaluation.evaluate import EvaluationResult, evaluate
+from chestseg.evaluation.pictures import draw_cases
+from chestseg.evaluation.score import score
 from chestseg.evaluation.table import write_cases, write_summary
-from chestseg.files import whole_file
 from chestseg.inference.golden import make_golden
-from chestseg.inference.predictor import LiveModel, Predictor
-from chestseg.preprocessing import Preprocessing
+from chestseg.inference.predictor import LiveModel
+from chestseg.inference.predictors import predictor_of
+from chestseg.preprocessing import VolumePreprocessing, preprocessing_of
 from chestseg.tracking.provenance import code_version
 
 GOLDEN_PHANTOM = 20
 """Seed of the golden case's phantom."""
-PICTURES = 4
+GOLDEN_SIZE = 512
+GOLDEN_SHAPE = (24, 96, 96)
+LABELS = {"cxr": ("pneumothorax",), "ct": ("infiltrate",)}
 BUNDLE = "bundle"
 """Name of the bundle's folder in the run's."""
 
@@ -33,17 +35,17 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bun
     Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases.
     """
     dataset = PreparedDataset.open(experiment.data.prepared)
-    preprocessing = Preprocessing(size=experiment.stages[-1].size)
+    preprocessing = preprocessing_of(experiment.stages[-1], experiment.data)
     tensors = load_file(weights)
     network = build_network(experiment.model, tensors, where=str(weights)).to(device)
-    predictor = Predictor(LiveModel(network, preprocessing, experiment.postprocessing))
+    predictor = predictor_of(LiveModel(network, preprocessing, experiment.postprocessing))
     folder = Path(experiment.run_folder)
     metrics: dict[str, float] = {}
     for split, indices in held_out(experiment, dataset).items():
-        result = evaluate(predictor, dataset, indices)
+        result = score(predictor, dataset, indices)
         write_cases(folder / "evaluation" / split / "cases.csv", result.rows)
         write_summary(folder / "evaluation" / split / "summary.json", result, {"split": split, "dataset_hash": dataset.hash})
-        draw_cases(predictor, dataset, indices, result, folder / "evaluation" / split)
+        draw_cases(predictor, dataset, indices, result.rows, folder / "evaluation" / split)
         metrics |= {f"{split}_{key}": value for key, value in result.summary.metrics().items()}
     spec = BundleSpec(
         name=experiment.tracking.model or experiment.name,
@@ -52,12 +54,20 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bun
         model=experiment.model,
         preprocessing=preprocessing,
         postprocessing=experiment.postprocessing,
+        labels=LABELS[experiment.track],
         metrics=metrics,
         dataset_hash=dataset.hash,
         experiment=experiment.model_dump(mode="json", exclude={"storage": True, "tracking": True, "data": {"prepared", "sources"}}),
     )
-    image, _ = make_phantom(GOLDEN_PHANTOM, 512, True)
-    return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, image))
+    return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, golden_image(spec)))
+
+
+def golden_image(spec: BundleSpec) -> np.ndarray:
+    """The generated image that a bundle's golden case shows: a radiograph, or a small volume at the network's spacing; uint8."""
+    if isinstance(spec.preprocessing, VolumePreprocessing):
+        phantom = make_ct_phantom(GOLDEN_PHANTOM, GOLDEN_SHAPE, spec.preprocessing.spacing)
+        return spec.preprocessing.to_uint8(phantom.volume.canonical().values)
+    return make_phantom(GOLDEN_PHANTOM, GOLDEN_SIZE, True)[0]
 
 
 def held_out(experiment: Experiment, dataset: PreparedDataset) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from tqdm import tqdm
 
-from chestseg.data.prepared import PreparedDataset
+from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.inference.predictor import Predictor
 from chestseg.metrics import CaseScore, Summary, score_case, summarise
 
@@ -32,7 +32,7 @@ class EvaluationResult:
 
 
 def evaluate(
-    predictor: Predictor, dataset: PreparedDataset, indices: Sequence[int] | np.ndarray, size: int | None = None, progress: bool = False
+    predictor: Predictor, dataset: PreparedRadiographs, indices: Sequence[int] | np.ndarray, size: int | None = None, progress: bool = False
 ) -> EvaluationResult:
     """Segment cases and compare with their masks.
 
@@ -41,7 +41,7 @@ def evaluate(
     Args:
         predictor: the model.
         dataset: prepared at the network's size or larger.
-        indices: cases, as from `PreparedDataset.indices`.
+        indices: cases, as from `PreparedRadiographs.indices`.
         size: edge in pixels at which masks are compared; the largest prepared one when None.
         progress: show a bar on standard error.
 

@@ -32,9 +32,9 @@ def draw_cases(predictor: Any, dataset: PreparedDataset, indices: np.ndarray, ro
     positives = sorted((row.dice, place) for place, row in enumerate(rows) if row.positive)
     chosen = {f"worst-{n}": p for n, (_, p) in enumerate(positives[:PICTURES], 1)}
     chosen |= {f"best-{n}": p for n, (_, p) in enumerate(positives[::-1][:PICTURES], 1)}
-    draw = _volume if isinstance(dataset, PreparedVolumes) else _radiograph
     for name, place in chosen.items():
-        picture = draw(predictor, dataset, int(indices[place]))
+        index = int(indices[place])
+        picture = _volume(predictor, dataset, index) if isinstance(dataset, PreparedVolumes) else _radiograph(predictor, dataset, index)
         with whole_file(folder / f"{name}.png") as file:
             file.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
