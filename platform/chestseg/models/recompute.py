@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint, noop_context_fn
+from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(part: nn.Module, *inputs: Any) -> Any:
     """`part` of `inputs`, of which only the inputs are kept for the backward pass; the gradient is the same."""
-    # A compiled graph recomputes operations, not Python, and so never repeats the update of batch-norm statistics.
-    contexts = noop_context_fn if torch.compiler.is_compiling() else partial(_contexts, part)
-    return checkpoint(part, *inputs, use_reentrant=False, context_fn=contexts)
+    if torch.compiler.is_compiling():  # what a graph recomputes has no side effects, and it takes no contexts
+        return checkpoint(part, *inputs, use_reentrant=False)
+    return checkpoint(part, *inputs, use_reentrant=False, context_fn=partial(_contexts, part))
 
 
 def _contexts(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
