@@ -33,6 +33,15 @@ def test_hu_are_rounded_and_kept_within_air_and_int16(one):
     assert to_hu(np.array([[0, 255]], np.uint8), wide).tolist() == [[0, 255]]
 
 
+@pytest.mark.parametrize("intercept", [-2000, -1024, 0, 1000, 32767, -32767])
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_every_stored_value_has_its_hu(one, kind, intercept):
+    stored = np.arange(2**16, dtype=np.uint16).view(kind).reshape(256, 256)
+    expected = (stored.astype(np.int64) + intercept).clip(AIR, 32767)
+    assert np.array_equal(to_hu(stored, one(RescaleSlope=1, RescaleIntercept=intercept)), expected)
+    assert np.array_equal(to_hu(stored, one(RescaleSlope="1.0000001", RescaleIntercept=intercept)), expected)
+
+
 def test_padding_above_all_tissue_is_air_everywhere(one):
     padded = one(PixelPaddingValue=60000, PixelPaddingRangeLimit=65535)
     assert to_hu(np.array([[60000, 65535, 59999, 1024]], np.uint16), padded).tolist() == [[AIR, AIR, 32767, 0]]
@@ -61,7 +70,7 @@ def test_padding_is_told_in_the_report(tmp_path):
 def test_slices_come_from_as_many_threads_as_asked(tmp_path):
     write_series(tmp_path, phantom(shape=(20, 4, 4)), **IDS)
     slices, used = list_series(tmp_path)[0].slices, {}
-    read_pixels(slices, lambda index, hu: used.__setitem__(index, threading.get_ident()), threads=1)
+    read_pixels(slices, lambda index, stored: used.__setitem__(index, threading.get_ident()), threads=1)
     assert sorted(used) == list(range(20)) and len(set(used.values())) == 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from chestseg.arrays.volume import Volume
 from chestseg.dicom.series_files import SeriesFiles, SeriesSource, list_series
 from chestseg.dicom.series_findings import is_uid, slice_findings, stack_findings
-from chestseg.dicom.series_pixels import read_pixels
+from chestseg.dicom.series_pixels import read_pixels, to_hu
 from chestseg.dicom.series_repair import read_repaired, sources
 from chestseg.dicom.series_report import Finding, Mode, SeriesReport
 from chestseg.dicom.series_slice import NOT_AN_IMAGE
@@ -102,7 +102,7 @@ def repaired_uid(uid: str, *context: str) -> str:
 
 def _read_regular(stacked: Stack, threads: int | None) -> np.ndarray:
     values = np.empty(stacked.grid.shape, np.int16)
-    read_pixels(stacked.slices, values.__setitem__, threads)
+    read_pixels(stacked.slices, lambda index, stored: to_hu(stored, stacked.slices[index], values[index]), threads)
     return values
 
 

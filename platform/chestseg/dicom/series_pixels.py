@@ -21,15 +21,16 @@ AIR = -1024
 """HU: the lowest CT number of 12 bits. What lies below, such as padding of -2000 or -3024, is outside the scanned field."""
 DENSEST = 3071
 """HU: the highest CT number of 12 bits; padding above it cannot be tissue. Values themselves are kept up to what int16 holds."""
+MOST_HU = 2**15 - 1
 MOST_THREADS = 8
 
 
-def read_pixels(slices: Sequence[Slice], place: Callable[[int, np.ndarray], None], threads: int | None = None) -> None:
-    """Decode slices and hand each to `place` with its index, from several threads and in no order; files are opened once.
+def read_pixels(slices: Sequence[Slice], place: Callable[[int, np.ndarray], object], threads: int | None = None) -> None:
+    """Decode slices and hand the stored values of each to `place`, from several threads and in no order; files are opened once.
 
     Args:
         slices: in the order of their indices.
-        place: takes an index and that slice's (rows, columns) int16 HU.
+        place: takes an index and that slice's (rows, columns) stored values, 8 or 16 bits.
         threads: as many as the process may use, up to 8, when None.
 
     Raises:
@@ -50,22 +51,36 @@ def read_pixels(slices: Sequence[Slice], place: Callable[[int, np.ndarray], None
             pool.shutdown(cancel_futures=True)
 
 
-def to_hu(stored: np.ndarray, one: Slice) -> np.ndarray:
+def to_hu(stored: np.ndarray, one: Slice, out: np.ndarray | None = None) -> np.ndarray:
     """Stored values to HU by the slice's own rescale: HU = stored * slope + intercept (PS3.3 C.11.1), rounded; padding becomes air.
 
     Args:
         stored: (rows, columns), 8 or 16 bits, signed or not.
         one: its attributes; without a rescale the stored values are HU.
+        out: int16 array to write to; a new one when None.
 
     Returns:
         (rows, columns) int16, -1024 to 32767.
     """
-    signed = stored.dtype.kind == "i"
-    codes = stored.astype(np.int16 if signed else np.uint16, copy=False).view(np.uint16)
-    hu = np.take(_hu_of_codes(*_rescale(one), signed, one.padding), codes)
+    signed, (slope, intercept) = stored.dtype.kind == "i", _rescale(one)
+    stored = stored.astype(np.int16 if signed else np.uint16, copy=False)
+    out = np.empty(stored.shape, np.int16) if out is None else out
+    padding_is_low = one.padding is None or one.padding[1] * slope + intercept <= AIR
+    if slope == 1 and intercept == np.int64(intercept) and abs(intercept) < 2**15 and padding_is_low:
+        return _shifted(stored, int(intercept), out)
+    out[...] = _hu_of_codes(slope, intercept, signed, one.padding)[stored.view(np.uint16)]
     if one.padding and AIR < padding_hu(one) <= DENSEST:
-        hu[_touching_the_border((stored >= one.padding[0]) & (stored <= one.padding[1]))] = AIR
-    return hu
+        out[_touching_the_border((stored >= one.padding[0]) & (stored <= one.padding[1]))] = AIR
+    return out
+
+
+def _shifted(stored: np.ndarray, intercept: int, out: np.ndarray) -> np.ndarray:
+    """`stored + intercept` within the range of HU, without an array beside `out`: what most scanners' values need, in half the time."""
+    limits = np.iinfo(stored.dtype)
+    np.clip(stored, max(limits.min, AIR - intercept), min(limits.max, MOST_HU - intercept), out=out.view(stored.dtype))
+    # Wraps around, to the sum modulo 2**16, which is a value of int16.
+    out += np.int16(intercept)
+    return out
 
 
 def padding_hu(one: Slice) -> float:
@@ -83,7 +98,7 @@ def _rescale(one: Slice) -> tuple[float, float]:
 def _hu_of_codes(slope: float, intercept: float, signed: bool, padding: tuple[int, int] | None) -> np.ndarray:
     """(65536,) int16: the HU of each 16-bit pattern. Padding is air here where it is no tissue's value, which is nearly always."""
     stored = np.arange(2**16, dtype=np.uint16).view(np.int16 if signed else np.uint16).astype(np.float64)
-    hu = np.rint(stored * slope + intercept).clip(AIR, np.iinfo(np.int16).max)
+    hu = np.rint(stored * slope + intercept).clip(AIR, MOST_HU)
     if padding and not AIR < padding[0] * slope + intercept <= DENSEST:
         hu[(stored >= padding[0]) & (stored <= padding[1])] = AIR
     return hu.astype(np.int16)
@@ -102,15 +117,14 @@ def _enhanced(path: os.PathLike) -> Callable[[int], FileDataset]:
         return frame_reader(parse_dicom(data))
 
 
-def _read(one: Slice, index: int, place: Callable[[int, np.ndarray], None], read: Callable[[int], FileDataset] | None) -> None:
+def _read(one: Slice, index: int, place: Callable[[int, np.ndarray], object], read: Callable[[int], FileDataset] | None) -> None:
     name = str(one.path)
     with naming(name):
         dataset = parse_dicom(read_source(name)[0]) if read is None or one.frame is None else read(one.frame)
         stored = stored_values(dataset)
         if stored.shape != (one.rows, one.columns):
             raise Refused("changed while it was being read: read it again")
-        hu = to_hu(stored, one)
-    place(index, hu)
+    place(index, stored)
 
 
 @contextlib.contextmanager

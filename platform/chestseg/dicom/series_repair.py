@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from chestseg.dicom.series_pixels import AIR, read_pixels
+from chestseg.dicom.series_pixels import AIR, read_pixels, to_hu
 from chestseg.dicom.series_slice import Slice
 from chestseg.dicom.series_stack import OFF_PIXEL, OFF_STEP, Stack, geometry_of
 
@@ -22,8 +22,8 @@ def read_repaired(stacked: Stack, threads: int | None = None) -> np.ndarray:
     values = np.empty((len(stacked.slices), rows, columns), np.int16)
     moves = in_plane(stacked)
 
-    def place(index: int, hu: np.ndarray) -> None:
-        move = moves[index]
+    def place(index: int, stored: np.ndarray) -> None:
+        hu, move = to_hu(stored, stacked.slices[index]), moves[index]
         values[index] = hu if move is None else cv2.warpAffine(hu, move, (columns, rows), flags=LINEAR, borderValue=AIR)
 
     read_pixels(stacked.slices, place, threads)

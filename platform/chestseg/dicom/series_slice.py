@@ -1,7 +1,6 @@
 """One slice of a series before its pixels are read: where it lies, what its values mean, to whom it belongs."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -104,28 +103,28 @@ def _slice(path: Path, frame: int | None, dataset: Dataset) -> Slice:
         modality=_text(dataset, "Modality"),
         sex=_text(dataset, "PatientSex"),
         age=_text(dataset, "PatientAge"),
-        description=_text(dataset, "SeriesDescription"),
+        description=_prose(dataset, "SeriesDescription"),
         series_number=int(_number(dataset, "SeriesNumber") or 0),
         acquisition=int(_number(dataset, "AcquisitionNumber") or 0),
         instance=int(_number(dataset, "InstanceNumber") or 0),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        channels=int(_number(dataset, "SamplesPerPixel") or 1),
+        channels=_integer(dataset, "SamplesPerPixel") or 1,
         geometry=_geometry(dataset),
         slope=_number(dataset, "RescaleSlope"),
         intercept=_number(dataset, "RescaleIntercept"),
         rescale_type=_text(dataset, "RescaleType").upper(),
-        signed=bool(_number(dataset, "PixelRepresentation")),
+        signed=bool(_integer(dataset, "PixelRepresentation")),
         padding=_padding(dataset),
         tilt=_number(dataset, "GantryDetectorTilt") or 0.0,
-        localiser=not LOCALISER.isdisjoint(str(part).upper() for part in _parts(dataset, "ImageType")),
+        localiser=not LOCALISER.isdisjoint(_text(dataset, "ImageType").upper().split("\\")),
     )
 
 
 def _origin(path: Path, dataset: Dataset) -> Origin:
     series_uid = _text(dataset, "SeriesInstanceUID")
     return Origin(
-        patient_id=_text(dataset, "PatientID"),
+        patient_id=_prose(dataset, "PatientID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=series_uid,
         frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
@@ -147,29 +146,51 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
 
 def _stored(dataset: Dataset, keyword: str) -> int | None:
     """A stored value with the sign pixels have, whatever the element's VR (US or SS) made of it."""
-    value = _number(dataset, keyword)
+    value = _integer(dataset, keyword)
     if value is None:
         return None
-    code = int(value) % 2**16
-    return code - 2**16 if _number(dataset, "PixelRepresentation") and code >= 2**15 else code
+    code = value % 2**16
+    return code - 2**16 if _integer(dataset, "PixelRepresentation") and code >= 2**15 else code
 
 
-def _parts(dataset: Dataset, keyword: str) -> Iterator:
-    value = dataset.get(keyword)
-    yield from [] if value is None else value if isinstance(value, (MultiValue, list)) else [value]
+def _texts(dataset: Dataset, keyword: str) -> list[str]:
+    """The values of an attribute that is written as text, those that are empty left out.
+
+    Read as they stand in the file: pydicom's checks of every UID and number take as long as all the rest, and warn of what is judged here.
+    """
+    if keyword not in dataset:
+        return []
+    value = dataset.get_item(keyword).value
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").split("\\")
+    elif not isinstance(value, (MultiValue, list)):
+        value = [] if value is None else [value]
+    return [text for text in (str(part).strip(" \0") for part in value) if text]
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, or None."""
-    values = tuple(float(part) for part in _parts(dataset, keyword) if part != "")
+    values = tuple(map(float, _texts(dataset, keyword)))
     return values if len(values) == count and all(map(math.isfinite, values)) else None
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:
-    values = [part for part in _parts(dataset, keyword) if part not in ("", None)]
+    values = _texts(dataset, keyword)
     return float(values[0]) if values else None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
+    """Text of an attribute whose values have no letters beyond ASCII; "" where it is absent."""
+    return "\\".join(_texts(dataset, keyword))
+
+
+def _prose(dataset: Dataset, keyword: str) -> str:
+    """Text in the file's character set."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip()
+
+
+def _integer(dataset: Dataset, keyword: str) -> int | None:
+    """The value of an attribute that is written in binary."""
+    value = dataset.get(keyword)
+    return int.from_bytes(value, "little") if isinstance(value, bytes) else value
