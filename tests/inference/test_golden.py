@@ -8,6 +8,7 @@ import pytest
 
 from chestseg.bundle import Bundle, load_bundle, save_bundle
 from chestseg.inference.golden import check_golden, make_golden
+from tests.inference import tiny_volume
 from tests.inference.tiny import TINY, tiny_network, tiny_spec
 
 
@@ -45,3 +46,18 @@ def test_absence_is_said(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "bundle", tiny_spec(), tiny_network().state_dict())
     with pytest.raises(ValueError, match="carries no golden case"):
         check_golden(bundle)
+
+
+def test_volumes_have_theirs(tmp_path: Path) -> None:
+    spec, weights = tiny_volume.tiny_spec(lungs_only=True), tiny_volume.tiny_network().state_dict()
+    image = np.random.default_rng(1).integers(0, 256, (12, 32, 40), dtype=np.uint8)
+    bundle = save_bundle(tmp_path / "bundle", spec, weights, make_golden(spec, weights, image))
+    golden = bundle.golden()
+    assert golden is not None and golden.probabilities.dtype == np.float32
+    assert golden.probabilities.shape == image.shape and np.ptp(golden.probabilities) > 0.1
+    assert check_golden(load_bundle(bundle.folder)) < 1e-4
+    tree = json.loads((bundle.folder / "bundle.json").read_text())
+    tree["preprocessing"] |= {"mean": 0.5}
+    (bundle.folder / "bundle.json").write_text(json.dumps(tree))
+    with pytest.raises(ValueError, match="golden case is off by"):
+        check_golden(load_bundle(bundle.folder))

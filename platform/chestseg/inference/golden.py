@@ -5,7 +5,9 @@ import torch
 
 from chestseg.bundle import Bundle, BundleSpec, GoldenCase, build_network
 from chestseg.inference.predictor import LiveModel, Predictor
+from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.models.segmenter import Segmenter
+from chestseg.preprocessing import VolumePreprocessing
 
 TOLERANCE = 1e-3
 """Rounding of float32 differs among processors by far less; another network or preprocessing by far more."""
@@ -17,7 +19,8 @@ def make_golden(spec: BundleSpec, weights: dict[str, torch.Tensor], image: np.nd
     Args:
         spec: the bundle's description.
         weights: the network's state dict.
-        image: uint8 (H, W) of a phantom, never of a patient: the bundle travels.
+        image: uint8 of a phantom, never of a patient: the bundle travels. A radiograph (H, W) of any size, or a volume (D, H, W) as
+            `VolumePredictor.segment` takes it.
         tolerance: largest difference of a probability that passes.
     """
     network = build_network(spec.model, weights, where=spec.name)
@@ -51,5 +54,7 @@ def check_golden(bundle: Bundle) -> float:
 
 
 def _answer(network: Segmenter, spec: BundleSpec, image: np.ndarray) -> np.ndarray:
-    predictor = Predictor(LiveModel(network, spec.preprocessing, spec.postprocessing), precision="fp32")
-    return predictor.probabilities([image])[0].mask
+    model = LiveModel(network, spec.preprocessing, spec.postprocessing)
+    if isinstance(spec.preprocessing, VolumePreprocessing):
+        return VolumePredictor(model, precision="fp32").probabilities(image)
+    return Predictor(model, precision="fp32").probabilities([image])[0].mask

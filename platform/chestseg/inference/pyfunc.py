@@ -3,9 +3,7 @@
 Registered with `loader_module` and `data_path`, a model is this code and the bundle's files; no object is pickled.
 """
 
-import base64
-import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,15 @@ from chestseg.arrays.rle import encode_rle
 from chestseg.bundle import load_bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.inference.predictor import Predictor
+from chestseg.inference.pyfunc_input import encoded, listed
+from chestseg.inference.volume_predictor import VolumePredictor
+from chestseg.inference.volume_pyfunc import VolumeBundleModel
 from chestseg.inference.write import describe
-
-COLUMN = "image"
+from chestseg.preprocessing import VolumePreprocessing
 
 
 class BundleModel:
-    """What `mlflow.pyfunc` calls. Arrays in, masks out; files in, a table out."""
+    """What `mlflow.pyfunc` calls for a model of radiographs. Arrays in, masks out; files in, a table out."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -48,7 +48,7 @@ class BundleModel:
             raise ValueError(f"params {sorted(params)}: this model takes none")
         if isinstance(model_input, np.ndarray) and model_input.dtype != object:
             return self._array(model_input)
-        items = _items(model_input)
+        items = listed(model_input)
         if items and all(isinstance(item, np.ndarray) for item in items):
             return [found.mask for found in self.predictor.predict([_grey(item) for item in items])]
         return self._files(items)
@@ -60,25 +60,18 @@ class BundleModel:
         return np.stack([found.mask for found in self.predictor.predict(list(images))]).reshape(array.shape)
 
     def _files(self, items: Sequence[Any]) -> pd.DataFrame:
-        radiographs = [read_radiograph(_encoded(item, place), f"image {place}") for place, item in enumerate(items)]
+        radiographs = [read_radiograph(encoded(item, place), f"image {place}") for place, item in enumerate(items)]
         found = self.predictor.predict([radiograph.pixels for radiograph in radiographs])
         rows = [describe(p, r.spacing_mm) | {"rle": encode_rle(p.mask)} for p, r in zip(found, radiographs, strict=True)]
         return pd.DataFrame(rows)
 
 
-def _load_pyfunc(path: str) -> BundleModel:
-    """MLflow's entry point: the model from a bundle's folder, on the GPU if there is one."""
-    return BundleModel(Predictor(load_bundle(path)))
-
-
-def _items(model_input: Any) -> list[Any]:
-    if isinstance(model_input, pd.DataFrame):
-        if COLUMN not in model_input and model_input.shape[1] != 1:
-            raise ValueError(f"columns {list(model_input.columns)}: name the one that holds the images {COLUMN!r}")
-        return model_input[COLUMN if COLUMN in model_input else model_input.columns[0]].tolist()
-    if isinstance(model_input, Iterable) and not isinstance(model_input, (str, bytes, dict)):
-        return list(model_input)
-    raise ValueError(f"an input of type {type(model_input).__name__}: give an array, a list of arrays, or a list of encoded images")
+def _load_pyfunc(path: str) -> BundleModel | VolumeBundleModel:
+    """MLflow's entry point: the model from a bundle's folder, of radiographs or of volumes, on the GPU if there is one."""
+    bundle = load_bundle(path)
+    if isinstance(bundle.spec.preprocessing, VolumePreprocessing):
+        return VolumeBundleModel(VolumePredictor(bundle))
+    return BundleModel(Predictor(bundle))
 
 
 def _grey(array: np.ndarray) -> np.ndarray:
@@ -94,14 +87,3 @@ def _grey(array: np.ndarray) -> np.ndarray:
             f"values from {array.min()} to {array.max()} in an array of type {array.dtype}: whole numbers lie in 0..255, floats in 0..1"
         )
     return array.astype(np.uint8) if whole else (array * 255).round().astype(np.uint8)
-
-
-def _encoded(item: Any, place: int) -> bytes:
-    if isinstance(item, (bytes, bytearray)):
-        return bytes(item)
-    if not isinstance(item, str):
-        raise ValueError(f"image {place} is of type {type(item).__name__}: give the file's bytes, or their base64 text")
-    try:
-        return base64.b64decode(item, validate=True)
-    except binascii.Error:
-        raise ValueError(f"image {place} is no base64 text: encode the file's bytes") from None

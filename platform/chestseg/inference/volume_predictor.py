@@ -82,7 +82,7 @@ class VolumePredictor:
         # Views of what was read: a copy of the HU would be the largest array of all.
         image = resample_image(self.preprocessing.to_uint8(volume.grid.reorientation().apply(volume.values)), shape)
         chest = self._chest(image)
-        found = self.probabilities(image, chest, batch, progress)
+        found = self._restricted(image, chest, batch, progress)
         del image
         lung_ml = self._lung_ml(found, chest)
         probability = float(found.max())
@@ -101,23 +101,29 @@ class VolumePredictor:
         Returns:
             uint8 mask of 0 and 1 of `shape`, and the highest probability of any voxel.
         """
-        found = self.probabilities(image, self._chest(image), self.batch)
+        found = self._restricted(image, self._chest(image), self.batch)
         return self._mask(found, shape, math.prod(spacing) / MM3_PER_ML), float(found.max())
 
     def _chest(self, image: np.ndarray) -> Chest:
         return find_chest(image, self.preprocessing.spacing, self.preprocessing.window)
 
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """The map of a whole image (D, H, W) as for `segment`, before anything is restricted or cut: float32, 0..1."""
+        return self._slide(image, None, np.empty(image.shape, np.float32), self.batch)
+
+    def _restricted(self, image: np.ndarray, chest: Chest, batch: int, progress: Progress | None = None) -> np.ndarray:
+        """The map where `chest` says to look and 0 elsewhere, in 16 bits, which tell probabilities apart to 0.0005."""
+        where = chest.lungs if self.postprocessing.lungs_only and chest.lungs is not None else chest.body
+        return self._slide(image, chest.drawn(where), np.empty(image.shape, np.float16), batch, progress)
+
     @torch.inference_mode()
-    def probabilities(
-        self, image: np.ndarray, chest: Chest | None = None, batch: int | None = None, progress: Progress | None = None
+    def _slide(
+        self, image: np.ndarray, wanted: np.ndarray | None, found: np.ndarray, batch: int, progress: Progress | None = None
     ) -> np.ndarray:
-        """The map before post-processing, float16 (D, H, W): of the whole image, or where `chest` says to look and 0 elsewhere."""
-        pre, rule = self.preprocessing, self.postprocessing
-        wanted = None if chest is None else chest.drawn(chest.lungs if rule.lungs_only and chest.lungs is not None else chest.body)
-        found = np.empty(image.shape, np.float16)
+        """Fill `found`."""
         top = 0
         with evaluating(self.network):
-            for slab in slabs(image, pre.patch, rule.overlap, self._answer, batch or self.batch, wanted, progress):
+            for slab in slabs(image, self.preprocessing.patch, self.postprocessing.overlap, self._answer, batch, wanted, progress):
                 if not np.isfinite(slab).all():
                     raise ValueError("the network answers with numbers that are not finite: its training diverged; use an earlier bundle")
                 found[top : top + len(slab)] = slab
