@@ -15,7 +15,7 @@ from chestseg.seed import seed_for
 SHAPE: Triple = (48, 160, 160)
 SPACING: Spacing = (5.0, 2.0, 2.0)
 LEAST_SHAPE: Triple = (4, 24, 24)
-LARGEST_SPACING = 20.0
+LARGEST_SPACING = 50.0
 
 
 class CtPhantom(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from chestseg.data.phantom_ct_chest import SIDES, Chest
 from chestseg.data.phantom_ct_organs import Organs
 from chestseg.data.phantom_ct_section import Section, lung_at
-from chestseg.data.phantom_ct_shapes import Clouds, Field, cover, ellipsoid, step
+from chestseg.data.phantom_ct_shapes import Field, cover, ellipsoid, step
 
 SQUEEZED = 700.0
 """HU that lung beside an effusion gains, as its air is pressed out."""
@@ -83,11 +83,11 @@ def _nodule(rng: np.random.Generator, chest: Chest, organs: Organs) -> Nodule:
             return Nodule(centre, rng.uniform(2.0, 8.0), rng.uniform(10, 60) if rng.random() < 0.8 else rng.uniform(200, 500))
 
 
-def healthy(decoys: Decoys, chest: Chest, section: Section, clouds: tuple[Clouds, ...]) -> Field:
+def healthy(decoys: Decoys, chest: Chest, section: Section) -> Field:
     """HU (H, W) of the lung between its vessels: denser towards the back, patchy, with what gravity, scars and emphysema do to it."""
     plane = section.plane
     level = plane.z / chest.length
-    patchy, fine, grain = (cloud.over(plane) for cloud in clouds[:3])
+    patchy, fine, grain = section.texture
     hu = chest.inflated + chest.gravity * (plane.y / chest.half_depth + 1) / 2 + decoys.mosaic * patchy + 12 * fine + 10 * grain
     strength, reach = decoys.dependent
     if strength:

@@ -13,7 +13,8 @@ from chestseg.data.phantom_ct_shapes import Clouds, Field, angle_from_back, step
 Kind = Literal["ground glass", "crazy paving", "consolidation"]
 KINDS: tuple[Kind, ...] = ("ground glass", "crazy paving", "consolidation")
 MOST = 12
-SMALLEST_ML, LARGEST_ML = 1.5, 190.0
+LEAST_ML, FIRST_ML, LARGEST_ML = 1.5, 6.0, 170.0
+"""Sizes before borders become ragged and lungs end; the first infiltrate of a phantom is not tiny."""
 EDGE = 3.0
 """Millimetres over which ground glass fades into healthy lung."""
 
@@ -49,17 +50,17 @@ def draw_infiltrates(rng: np.random.Generator, chest: Chest, organs: Organs) -> 
     found: list[Infiltrate] = []
     while len(found) < count:
         side = first if len(found) == 0 or not both else -first if len(found) == 1 else int(rng.choice((-1, 1)))
-        drawn = _infiltrate(rng, chest, side, extent)
+        drawn = _infiltrate(rng, chest, side, extent, LEAST_ML if found else FIRST_ML)
         if lung_at(chest, organs, np.array([drawn.centre], np.float32))[0] < -3:
             found.append(drawn)
     return tuple(found)
 
 
-def _infiltrate(rng: np.random.Generator, chest: Chest, side: int, extent: float) -> Infiltrate:
-    kind = KINDS[rng.choice(3, p=(0.62, 0.17, 0.21))]
+def _infiltrate(rng: np.random.Generator, chest: Chest, side: int, extent: float, least: float) -> Infiltrate:
+    kind = KINDS[rng.choice(3, p=(0.68, 0.18, 0.14))]
     angle = float(rng.choice([rng.uniform(0.2, 1.0), rng.uniform(0.9, 2.0), rng.uniform(2.0, 2.7)], p=(0.6, 0.3, 0.1)))
     z = chest.length * (0.06 + 0.80 * rng.beta(1.3, 2.2))
-    millilitres = extent * SMALLEST_ML * (LARGEST_ML / SMALLEST_ML) ** rng.beta(1.2, 1.3) * (0.5 if kind == "consolidation" else 1)
+    millilitres = extent * least * (LARGEST_ML / least) ** rng.beta(1.2, 1.3) * (0.5 if kind == "consolidation" else 1)
     round_one = rng.random() < 0.35
     size = (1000 * millilitres * 3 / (4 * np.pi)) ** (1 / 3)
     stretch = (1.0, 1.0, 1.0) if round_one else (rng.uniform(1.2, 1.8), rng.uniform(0.55, 0.9), rng.uniform(0.8, 1.4))

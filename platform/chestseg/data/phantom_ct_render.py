@@ -15,8 +15,8 @@ from chestseg.data.phantom_ct_shapes import Field, Plane, cover
 from chestseg.data.phantom_ct_tissue import FLUID, paint, tissue
 from chestseg.data.phantom_ct_vessels import trace
 
-THIN = 2.6
-"""Slices thicker than this, in mm, are averages."""
+THIN, MOST_PARTS = 3.0, 4
+"""Slices thicker than this, in mm, are averages of so many thinner ones at most."""
 FISSURE = 90.0
 """HU a fissure adds where it is seen on edge."""
 LUMEN = -975.0
@@ -49,7 +49,7 @@ class Layout:
         x = ((np.arange(columns, dtype=np.float32) - (columns - 1) / 2) * np.float32(dx))[None] + np.float32(scene.shift[1])
         y = ((np.arange(rows, dtype=np.float32) - (rows - 1) / 2) * np.float32(dy))[:, None] + np.float32(8 + scene.shift[0])
         middle = (index - (slices - 1) / 2) * dz + scene.chest.length / 2 - 2
-        parts = max(1, int(np.ceil(dz / THIN)))
+        parts = min(MOST_PARTS, int(np.ceil(dz / THIN)))
         heights = middle + ((np.arange(parts) + 0.5) / parts - 0.5) * dz
         return [Plane(x, y, float(z), float(dx + dy) / 2, dz / parts) for z in heights]
 
@@ -72,8 +72,8 @@ def render(
 
 def _draw(scene: Scene, plane: Plane) -> tuple[Field, Field, Field]:
     """HU, infiltrate and lung, each (H, W), the latter 0 to 1."""
-    section = cut(scene.chest, scene.organs, plane)
-    hu = tissue(scene.chest, scene.organs, scene.skeleton, section, scene.clouds)
+    section = cut(scene.chest, scene.organs, scene.clouds, plane)
+    hu = tissue(scene.chest, scene.organs, scene.skeleton, section)
     sick, lungs = np.zeros(plane.shape, np.float32), section.lungs
     if lungs.any():
         if scene.decoys.effusions:
@@ -89,8 +89,8 @@ def _draw(scene: Scene, plane: Plane) -> tuple[Field, Field, Field]:
 def _lung(scene: Scene, section: Section) -> tuple[Field, Field]:
     """HU of the lung, wherever it is, and the share of infiltrate."""
     plane, sick = section.plane, np.zeros(section.plane.shape, np.float32)
-    hu = healthy(scene.decoys, scene.chest, section, scene.clouds)
-    hu += FISSURE * _fissures(scene, plane)
+    hu = healthy(scene.decoys, scene.chest, section)
+    hu += FISSURE * _fissures(scene, section)
     for infiltrate in scene.infiltrates:
         if abs(plane.z - infiltrate.centre[2]) < reach_of(infiltrate):
             share = presence(infiltrate, section, scene.clouds)
@@ -107,11 +107,11 @@ def _lung(scene: Scene, section: Section) -> tuple[Field, Field]:
     return hu, sick
 
 
-def _fissures(scene: Scene, plane: Plane) -> Field:
+def _fissures(scene: Scene, section: Section) -> Field:
     """The oblique fissures: from the back, high, to the front of the diaphragm."""
-    chest = scene.chest
-    warp = 5 * scene.clouds[0].over(plane)
-    height = chest.length * (0.42 + np.where(plane.x > 0, 0.02, -0.02)) + 0.95 * plane.y + 0.12 * np.abs(plane.x) + warp
+    chest, plane = scene.chest, section.plane
+    lift = np.where(plane.x > 0, 0.44, 0.40).astype(np.float32) * chest.length
+    height = lift + 0.95 * plane.y + 0.12 * np.abs(plane.x) + 5 * section.texture[0]
     return cover(0.7 * np.abs(plane.z - height) - 0.35 - 0.3 * plane.thickness, plane.pixel) * min(1.0, 1.0 / plane.pixel)
 
 

@@ -35,6 +35,11 @@ class Scene:
     """Millimetres the body lies off the middle, down and across."""
 
 
+def draw_build(seed: int) -> Chest:
+    """The chest of a phantom alone."""
+    return draw_chest(np.random.default_rng(seed_for("ct body", seed)))
+
+
 def draw_scene(seed: int, positive: bool) -> Scene:
     """Draw a phantom; the one without infiltrates has the same chest."""
     body = np.random.default_rng(seed_for("ct body", seed))

@@ -6,7 +6,7 @@ import numpy as np
 
 from chestseg.data.phantom_ct_chest import WALL, Chest, diaphragm, rib_cage, skin
 from chestseg.data.phantom_ct_organs import Organs, heart_distance, mediastinum
-from chestseg.data.phantom_ct_shapes import Field, Plane, cover, tubes_at, tubes_on
+from chestseg.data.phantom_ct_shapes import Clouds, Field, Plane, cover, tubes_at, tubes_on
 
 
 def lung_at(chest: Chest, organs: Organs, points: Field) -> Field:
@@ -24,14 +24,14 @@ class Section:
     plane: Plane
     cage: Field
     skin: Field
-    tubes: Field
     heart: Field
     airways: Field
-    between: Field
     above: Field
     """Height above the diaphragm."""
     lungs: Field
     """Share of each voxel that is lung, 0 to 1."""
+    texture: tuple[Field, ...]
+    """Values of the phantom's clouds, coarse ones first."""
 
     @property
     def depth(self) -> Field:
@@ -39,7 +39,7 @@ class Section:
         return np.minimum(-self.cage - WALL, 0.8 * self.above)
 
 
-def cut(chest: Chest, organs: Organs, plane: Plane) -> Section:
+def cut(chest: Chest, organs: Organs, clouds: tuple[Clouds, ...], plane: Plane) -> Section:
     """Cut the chest at a plane."""
     x, y, z = plane.x, plane.y, plane.z
     airways = tubes_on(plane, organs.airways)
@@ -51,4 +51,5 @@ def cut(chest: Chest, organs: Organs, plane: Plane) -> Section:
     lungs = cover(np.maximum(cage + WALL, -between), plane.pixel) * cover(-0.75 * above, max(plane.pixel, plane.thickness))
     if z > chest.length:
         lungs = np.zeros_like(lungs)
-    return Section(plane, cage, skin(chest, x, y, z), tubes, heart, airways, between, above, lungs)
+    texture = tuple(cloud.over(plane) for cloud in clouds)
+    return Section(plane, cage, skin(chest, x, y, z), heart, airways, above, lungs, texture)

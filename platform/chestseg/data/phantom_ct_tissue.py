@@ -6,7 +6,7 @@ from chestseg.data.phantom_ct_bones import Skeleton, bones
 from chestseg.data.phantom_ct_chest import Chest
 from chestseg.data.phantom_ct_organs import Organs
 from chestseg.data.phantom_ct_section import Section
-from chestseg.data.phantom_ct_shapes import Clouds, Field, cover, ellipsoid, step, superellipse, tubes_on
+from chestseg.data.phantom_ct_shapes import Field, cover, ellipsoid, step, superellipse, tubes_on
 
 AIR, FAT, MUSCLE, SKIN, FLUID = -1000.0, -102.0, 54.0, 20.0, 8.0
 LIVER, SPLEEN, GUT, GLAND = 57.0, 48.0, 28.0, 30.0
@@ -18,13 +18,13 @@ def paint(hu: Field, share: Field, value: Field | float) -> None:
     hu += share * (value - hu)
 
 
-def tissue(chest: Chest, organs: Organs, skeleton: Skeleton, section: Section, clouds: tuple[Clouds, ...]) -> Field:
+def tissue(chest: Chest, organs: Organs, skeleton: Skeleton, section: Section) -> Field:
     """HU (H, W) of one plane, with fat where lungs will be laid over it."""
     plane = section.plane
     hu = np.full(plane.shape, AIR, np.float32)
-    coarse, fine = clouds[0].over(plane), clouds[1].over(plane)
+    coarse, fine, _ = section.texture
     _table(hu, chest, section)
-    _wall(hu, chest, section, clouds, coarse, fine)
+    _wall(hu, chest, section, coarse, fine)
     paint(hu, cover(section.cage, plane.pixel), FAT + 6 * fine)
     for share, value in bones(skeleton, chest, section):
         paint(hu, share, value + (25 * fine if isinstance(value, float) and 150 < value < 300 else 0))
@@ -42,7 +42,7 @@ def _table(hu: Field, chest: Chest, section: Section) -> None:
         paint(hu, cover(np.abs(below - depth) - 1.1, plane.pixel), -260.0)
 
 
-def _wall(hu: Field, chest: Chest, section: Section, clouds: tuple[Clouds, ...], coarse: Field, fine: Field) -> None:
+def _wall(hu: Field, chest: Chest, section: Section, coarse: Field, fine: Field) -> None:
     """Skin, fat under it, and muscles about the ribs with fat between them."""
     plane, level = section.plane, section.plane.z / chest.length
     paint(hu, cover(section.skin, plane.pixel), SKIN)
@@ -57,8 +57,8 @@ def _wall(hu: Field, chest: Chest, section: Section, clouds: tuple[Clouds, ...],
     thick = section.cage - (13 + 5 * coarse + 60 * high + beside_spine)
     paint(hu, cover(np.maximum(deep, thick), plane.pixel), MUSCLE + 5 * fine)
     # Muscles lie in sheets about the ribs, and so does the fat between them.
-    sheet = np.abs((section.cage + 7 * coarse) % 24 - 14) - (0.2 + 0.05 * chest.fat) * (1 + 1.2 * clouds[0].over(plane.raised(200)))
-    paint(hu, 0.9 * cover(sheet, plane.pixel) * step(section.cage, 10, 3) * cover(deep + 2, 3), FAT)
+    sheet = np.abs((section.cage + 7 * coarse) % 24 - 14) - (0.2 + 0.05 * chest.fat) * (1 + fine)
+    paint(hu, 0.9 * cover(sheet, plane.pixel) * step(section.cage, 10, 3) * step(-section.cage, -60, 25) * cover(deep + 2, 3), FAT)
 
 
 def _middle(hu: Field, chest: Chest, organs: Organs, section: Section) -> None:
