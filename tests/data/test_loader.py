@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from chestseg.config import RadiographStage
+from chestseg.data.examples import examples_of
 from chestseg.data.loader import EpochBatches, MicroBatch, micro_batches
 from chestseg.data.sampling import Sampler
 from tests.training.arrays_in_memory import ArraysInMemory
@@ -14,8 +15,8 @@ from tests.training.arrays_in_memory import ArraysInMemory
 
 def batches(arrays: ArraysInMemory | None = None) -> EpochBatches:
     arrays = arrays or ArraysInMemory()
-    plan = Sampler(np.arange(12), arrays.positive, RadiographStage(size=32, epochs=1, batch=4, micro_batch=1), 0, seed=0).epoch(0)
-    return EpochBatches(arrays, plan, 32, 1.0, (0, 0))
+    stage = RadiographStage(size=32, epochs=1, batch=4, micro_batch=1)
+    return EpochBatches(examples_of(arrays, stage), Sampler(np.arange(12), arrays.positive, stage, 0, seed=0).epoch(0), (0, 0))
 
 
 def key(batch: MicroBatch) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from mlflow import MlflowClient
 
-from chestseg.config import CxrExperiment, Experiment, UNet2DModel, Tracking, parse
+from chestseg.config import CxrExperiment, Experiment, Tracking, UNet2DModel, parse
 from chestseg.tracking.environment import connect
 from tests.servers import MlflowServer, mlflow_server
 
@@ -40,6 +40,6 @@ def small_experiment(tracking: Tracking) -> Experiment:
         "data": {"sources": [{"reader": "siim", "path": "x"}], "prepared": "x"},
         "model": UNet2DModel(encoder="mobilenet_v2", weights="none"),
         "stages": [{"size": 32, "epochs": 2, "optimiser": {"lr": 0.01}}, {"size": 64, "epochs": 3}],
-        "tracking": tracking,
+        "tracking": tracking.model_dump(),
     }
     return parse(CxrExperiment, tree, "test")

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chestseg.bundle import Bundle, load_bundle, save_bundle
-from chestseg.config import UNet2DModel, Tracking
+from chestseg.config import Tracking, UNet2DModel
 from chestseg.inference.predictor import Predictor
 from chestseg.tracking.provenance import PACKAGE
 from chestseg.tracking.registry import CANDIDATE, download_bundle, version_of

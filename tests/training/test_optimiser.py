@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from chestseg.config import UNet2DModel, Optimiser, Stage
+from chestseg.config import Optimiser, RadiographStage, UNet2DModel
 from chestseg.models.registry import build_model
 from chestseg.training.checkpoint import optimiser_tensors, restore_optimiser
 from chestseg.training.optimiser import build_optimiser, learning_rate, set_rate
@@ -14,7 +14,7 @@ MODEL = UNet2DModel(encoder="mobilenet_v2", weights="none", decoder_channels=(16
 
 
 def rates(**stage: object) -> list[float]:
-    config = Stage.model_validate({"size": 32, "epochs": 10, **stage})
+    config = RadiographStage.model_validate({"size": 32, "epochs": 10, **stage})
     return [learning_rate(config, step, 10) for step in range(100)]
 
 

@@ -47,7 +47,7 @@ def run(
         write_summary(folder / "summary.json", result, facts)
     except OSError as error:
         raise ValueError(f"{error.filename or folder}: {error.strerror}: give an --output that can be written, with space") from error
-    print(f"{name} on {split}\n{format_table(result)}\n{folder}")
+    print(f"{name} on {split}, {result.compared}\n{format_table(result)}\n{folder}")
     return 0
 
 

@@ -19,6 +19,11 @@ class EvaluationResult:
     rows: tuple[CaseScore, ...]
     size: int
 
+    @property
+    def compared(self) -> str:
+        """Where masks were compared, in words."""
+        return f"masks compared at {self.size} x {self.size}"
+
     @cached_property
     def summary(self) -> Summary:
         """All cases together."""

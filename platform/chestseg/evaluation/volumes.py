@@ -20,6 +20,11 @@ class VolumeEvaluation:
     tolerance_mm: float = TOLERANCE_MM
     """Of the normalised surface Dice."""
 
+    @property
+    def compared(self) -> str:
+        """Where masks were compared, in words."""
+        return f"masks compared at their sources' spacing, surfaces within {self.tolerance_mm:g} mm"
+
     @cached_property
     def summary(self) -> VolumeSummary:
         """All cases together."""
