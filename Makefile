@@ -1,9 +1,11 @@
-# `make demo` shows the whole path on generated chests; `make check test` is what CI runs. Needs Python 3.11 or newer, nothing else.
+# `make demo` shows the whole path on generated chests, `make demo TRACK=ct` on CTs; `make check test` is what CI runs. Needs Python 3.11 or newer, nothing else.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# cxr or ct
+TRACK ?= cxr
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -15,7 +17,7 @@ help:
 setup: $(INSTALLED)
 
 demo: setup
-	$(BIN)/chestseg demo
+	$(BIN)/chestseg demo jobs/configs/$(TRACK)_demo.yaml
 
 test: setup
 	$(BIN)/pytest

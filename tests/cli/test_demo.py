@@ -18,7 +18,7 @@ SMALL = [
 @pytest.mark.slow
 def test_the_demo_leads_from_phantoms_to_masks(cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, "PHANTOMS", 24)
+    monkeypatch.setitem(demo.COUNT, "siim", 24)
     monkeypatch.setattr(demo, "SIZE", 256)
     places = [f"data.sources.0.path={tmp_path}/siim", f"data.prepared={tmp_path}/prepared", f"storage={tmp_path}/runs"]
     overrides = [*SMALL, *places, f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
@@ -26,9 +26,9 @@ def test_the_demo_leads_from_phantoms_to_masks(cluster, tmp_path, monkeypatch, c
     assert "== done in" in capsys.readouterr().out
     unseen = {path.stem for path in (tmp_path / "siim" / "dicom-images-test").rglob("*.dcm")}
     assert unseen
-    assert unseen <= {path.name.removesuffix(".png") for path in (tmp_path / "masks").rglob("*.png")}
+    assert unseen <= {path.name.removesuffix(".png") for path in (tmp_path / "siim-masks").rglob("*.png")}
 
 
 def test_the_demo_wants_one_source_of_siims_layout(capsys):
     assert main(["demo", str(CONFIG), "--set", "data.sources.0.reader=image_folder"]) == 2
-    assert "reader: siim" in capsys.readouterr().err
+    assert "reader: siim or ricord" in capsys.readouterr().err

@@ -75,11 +75,13 @@ def _add_sync(commands: Commands) -> None:
 
 
 def _add_phantoms(commands: Commands) -> None:
-    command = _add(commands, "phantoms", "write generated chest radiographs in the layout of SIIM-ACR")
+    command = _add(commands, "phantoms", "write generated chest radiographs or CTs in the layout of a public data set")
     command.add_argument("output", metavar="OUTPUT", help="folder to write")
-    command.add_argument("--count", type=int, default=64, metavar="N", help="how many radiographs (default: 64)")
+    shown = "siim (radiographs, default), ricord (CTs as DICOM with outlines), nifti (CTs and masks)"
+    command.add_argument("--kind", choices=("siim", "ricord", "nifti"), default="siim", help=shown)
+    command.add_argument("--count", type=int, default=64, metavar="N", help="how many (default: 64)")
     command.add_argument("--seed", type=int, default=0, metavar="S")
-    command.add_argument("--size", type=int, default=SIIM_SIZE, help=f"edge length in pixels (default: {SIIM_SIZE})")
+    command.add_argument("--size", type=int, default=SIIM_SIZE, help=f"edge length of radiographs in pixels (default: {SIIM_SIZE})")
 
 
 def _add_demo(commands: Commands) -> None:

@@ -1,22 +1,36 @@
-"""`chestseg phantoms`: generated radiographs as DICOM with an RLE table, for trying things out."""
+"""`chestseg phantoms`: generated radiographs and CTs in the layouts of public data sets, for trying things out."""
 
 from tqdm import tqdm
 
+from chestseg.data.phantom_ct_files import write_ct_nifti
+from chestseg.data.phantom_ct_ricord import write_ricord
 from chestseg.data.phantom_siim import write_siim
 
 
-def run(output: str, count: int, seed: int, size: int) -> int:
-    """Write `count` radiographs of `size` x `size` pixels under `output`, and a tenth as many unlabelled ones.
+def run(output: str, count: int, seed: int, size: int, kind: str = "siim") -> int:
+    """Write `count` phantoms under `output`.
+
+    Args:
+        output: the folder.
+        count: radiographs or studies.
+        seed: equal arguments give equal bytes.
+        size: edge of radiographs in pixels.
+        kind: `siim` (radiographs as DICOM with a table, and a tenth as many unlabelled ones), `ricord` (CTs as DICOM series with outlines
+            in JSON) or `nifti` (CTs and masks in two folders).
 
     Raises:
         ValueError: a count or size out of range, or a folder that holds something else.
     """
-    with tqdm(desc="phantoms", unit="file", delay=1) as bar:
+    with tqdm(desc="phantoms", unit="case", delay=1) as bar:
 
         def show(done: int, of: int) -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        write_siim(output, count, seed, size, progress=show)
+        if kind == "siim":
+            write_siim(output, count, seed, size, progress=show)
+        else:
+            write = write_ricord if kind == "ricord" else write_ct_nifti
+            write(output, count, seed, progress=show)
     print(f"{count} phantoms in {output}")
     return 0
