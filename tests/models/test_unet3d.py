@@ -76,14 +76,17 @@ def test_with_the_same_weights_the_encoder_answers_grey_as_torchvision_s_answers
     image = torch.randn(1, 1, 8, 32, 32)
     with torch.inference_mode():
         network(image)
-        expected = torch.nn.Sequential(source.stem, source.layer1, source.layer2, source.layer3, source.layer4)(image.expand(-1, 3, -1, -1, -1))
+        expected = torch.nn.Sequential(source.stem, source.layer1, source.layer2, source.layer3, source.layer4)(
+            image.expand(-1, 3, -1, -1, -1)
+        )
     torch.testing.assert_close(found[-1], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_without_network_the_error_names_weights_and_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nobody listens
-    told = r"Kinetics-400 weights of r3d_18 \(https://.*r3d_18-b3b3357e.pth\) could not be downloaded .*put it at .*checkpoints/r3d_18-b3b3357e.pth"
+    told = r"Kinetics-400 weights of r3d_18 \(https://.*r3d_18-b3b3357e.pth\) could not be downloaded "
+    told += r".*put it at .*checkpoints/r3d_18-b3b3357e.pth"
     with pytest.raises(ValueError, match=told) as caught:
         build_model(UNet3DModel())
     assert "set model.weights to none" in str(caught.value)
