@@ -163,6 +163,13 @@ def test_what_no_mode_reads_is_refused_with_one_line(tmp_path, attributes, findi
     assert finding in str(refusal.value) and str(refusal.value).startswith(str(tmp_path)) and "\n" not in str(refusal.value)
 
 
+def test_a_rescale_that_is_no_number_is_none(tmp_path):
+    path = write_series(tmp_path, phantom(), **IDS)[3]
+    path.write_bytes(path.read_bytes().replace(b"-1024.0 ", b"nan     "))
+    with pytest.raises(ValueError, match="no RescaleSlope and RescaleIntercept in some slices"):
+        read_series(tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["strict", "repair"])
 def test_one_slice_is_not_a_volume(tmp_path, mode):
     write_series(tmp_path, phantom(shape=(1, 8, 8)), **IDS)

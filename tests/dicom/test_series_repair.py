@@ -37,6 +37,12 @@ def test_gaps_too_long_to_interpolate_are_refused_in_both_modes(tmp_path):
         read_series(tmp_path, "repair")
 
 
+def test_slices_too_far_apart_are_no_volume(tmp_path):
+    write_series(tmp_path, phantom(spacing=(25.0, 1.0, 1.0)), **IDS)
+    with pytest.raises(ValueError, match="slices lie 25 mm apart, which leaves most of the body out"):
+        read_series(tmp_path, "repair")
+
+
 def test_uneven_distances_are_resampled_to_the_commonest(tmp_path):
     volume = phantom(shape=(9, 6, 6), spacing=(1.0, 1.0, 1.0))
     for number, path in enumerate(write_series(tmp_path, volume, **IDS)):

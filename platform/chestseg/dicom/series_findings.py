@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.uid import RE_VALID_UID
 
 from chestseg.dicom.series_pixels import padding_hu
-from chestseg.dicom.series_report import Finding
+from chestseg.dicom.series_report import Finding, Level
 from chestseg.dicom.series_slice import Slice
 from chestseg.dicom.series_stack import Stack, geometry_of
 
@@ -48,6 +48,7 @@ def stack_findings(stacked: Stack) -> Iterator[Finding]:
     yield from _spacing(stacked)
     yield from _within_the_plane(stacked)
     count, rows, columns = stacked.grid.shape
+    count = max(count, len(stacked.slices))
     if count > MOST_SLICES or count * rows * columns > MOST_VOXELS:
         yield Finding(
             "too_large", "fatal",
@@ -99,20 +100,19 @@ def _rescale(slices: Sequence[Slice]) -> Iterator[Finding]:
 
 
 def _spacing(stacked: Stack) -> Iterator[Finding]:
-    longest, gaps, even = float(stacked.steps.max()), stacked.gaps, stacked.even
-    if not (gaps or not even):
-        return
+    longest, gaps = float(stacked.steps.max()), stacked.gaps
     remedy, repair = "give all slices of one acquisition", "what lies between slices is interpolated at even distances"
-    too_long = longest > LARGEST_GAP_MM
-    level, repair = ("fatal", "") if too_long else ("repairable", repair)
+    level: Level = "repairable"
+    if longest > LARGEST_GAP_MM:
+        level, repair = "fatal", ""
     if gaps:
-        missing = sum(gap.missing for gap in gaps)
-        worst = max(gaps, key=lambda gap: gap.length_mm)
+        missing, worst = sum(gap.missing for gap in gaps), max(gaps, key=lambda gap: gap.length_mm)
         text = f"missing slices: {missing}, the longest gap {worst.length_mm:g} mm after slice {worst.after_slice + 1}"
         yield Finding("gaps", level, text, remedy, repair)
-    if not even:
-        text = f"slices lie {stacked.steps.min():.3g} to {longest:.3g} mm apart"
-        yield Finding("uneven", level, text, remedy, repair)
+    if not stacked.even:
+        yield Finding("uneven", level, f"slices lie {stacked.steps.min():.3g} to {longest:.3g} mm apart", remedy, repair)
+    elif not gaps and level == "fatal":
+        yield Finding("gaps", level, f"slices lie {longest:.3g} mm apart, which leaves most of the body out", remedy)
 
 
 def _within_the_plane(stacked: Stack) -> Iterator[Finding]:

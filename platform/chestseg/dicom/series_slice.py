@@ -175,8 +175,10 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | 
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:
+    """The first number, or None where there is none or it is not finite."""
     values = _texts(dataset, keyword)
-    return float(values[0]) if values else None
+    number = float(values[0]) if values else math.nan
+    return number if math.isfinite(number) else None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

@@ -91,7 +91,7 @@ class Stack:
         return float(np.degrees(np.arctan(np.linalg.norm(drift)))) if is_line and not self.straight else 0.0
 
     @cached_property
-    def rasters(self) -> list["Raster"]:
+    def rasters(self) -> list[Raster]:
         """Size and pixel spacing of each slice."""
         return [Raster(one.rows, one.columns, geometry_of(one).spacing) for one in self.slices]
 
@@ -110,7 +110,7 @@ class Stack:
         affine[:3, 3] = geometry_of(self.slices[0]).position + np.array([0, *start]) @ self.axes
         return Grid((count, raster.rows, raster.columns), affine)
 
-    def _raster(self) -> tuple["Raster", np.ndarray]:
+    def _raster(self) -> tuple[Raster, np.ndarray]:
         """The grid's within the plane, and where its first pixel lies, (2,) mm down and along as seen from the first slice's."""
         raster = Counter(self.rasters).most_common(1)[0][0]
         if self.regular:
