@@ -11,7 +11,7 @@ from chestseg.data.phantom_ct_files import ct_uids, write_ct_nifti, write_ct_ser
 from chestseg.dicom.series import list_series, read_series
 from chestseg.nifti import read_nifti, read_nifti_labels
 
-SHAPE, SPACING = (8, 40, 40), (33.0, 8.0, 8.0)
+SHAPE, SPACING = (8, 40, 40), (9.0, 8.0, 8.0)
 
 
 def test_a_series_reads_to_the_phantom(tmp_path: Path):

@@ -17,7 +17,7 @@ from chestseg.data.ricord import list_ricord
 from chestseg.data.ricord_annotations import fill
 
 COUNT, SEED = 9, 3
-SHAPE, SPACING = (10, 36, 36), (27.0, 9.0, 9.0)
+SHAPE, SPACING = (10, 36, 36), (9.0, 9.0, 9.0)
 
 
 @pytest.fixture(scope="module")

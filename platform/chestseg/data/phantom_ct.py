@@ -33,7 +33,7 @@ def make_ct_phantom(seed: int, shape: Triple = SHAPE, spacing: Spacing = SPACING
     """Make one phantom; equal arguments give equal bytes, and another grid shows the same chest.
 
     The chest lies in the middle of the field of view, lungs whole; it is shrunk where the field of view is smaller than a chest
-    (about 320 x 320 mm, 270 mm high). The volume's origin is off zero, as a scanner's.
+    (about 330 mm across and 280 mm high). The volume's origin is off zero, as a scanner's.
 
     Args:
         seed: any integer.

@@ -13,7 +13,7 @@ from chestseg.data.phantom_ct_shapes import Clouds, Field, angle_from_back, step
 Kind = Literal["ground glass", "crazy paving", "consolidation"]
 KINDS: tuple[Kind, ...] = ("ground glass", "crazy paving", "consolidation")
 MOST = 12
-LEAST_ML, FIRST_ML, LARGEST_ML = 1.5, 6.0, 170.0
+LEAST_ML, FIRST_ML, LARGEST_ML = 1.5, 6.0, 130.0
 """Sizes before borders become ragged and lungs end; the first infiltrate of a phantom is not tiny."""
 EDGE = 3.0
 """Millimetres over which ground glass fades into healthy lung."""
@@ -76,7 +76,7 @@ def _infiltrate(rng: np.random.Generator, chest: Chest, side: int, extent: float
         follows_wall=not round_one and not central,
         ragged=rng.uniform(0.12, 0.4),
         hollow=rng.uniform(0.4, 0.8) if round_one and kind == "ground glass" and rng.random() < 0.25 else 0.0,
-        hu=rng.uniform(-90, 45) if kind == "consolidation" else rng.uniform(-670, -400),
+        hu=rng.uniform(-90, 45) if kind == "consolidation" else rng.uniform(-690, -420),
         shift=rng.uniform(0, 1000),
     )
 
@@ -112,7 +112,7 @@ def presence(infiltrate: Infiltrate, section: Section, clouds: tuple[Clouds, ...
     return step((1 - norm) * min(infiltrate.radii), -edge, 2 * edge)
 
 
-def density(infiltrate: Infiltrate, section: Section, share: Field, clouds: tuple[Clouds, ...]) -> Field:
+def density(infiltrate: Infiltrate, section: Section, clouds: tuple[Clouds, ...]) -> Field:
     """HU (H, W) inside the infiltrate: uneven, denser along septa in crazy paving, clearer in a hollow middle."""
     coarse, fine = (cloud.over(section.plane.raised(infiltrate.shift)) for cloud in clouds[1:3])
     if infiltrate.kind == "consolidation":
@@ -124,4 +124,4 @@ def density(infiltrate: Infiltrate, section: Section, share: Field, clouds: tupl
         middle = np.asarray(section.plane.x - infiltrate.centre[0]) ** 2 + np.asarray(section.plane.y - infiltrate.centre[1]) ** 2
         ball = middle + (section.plane.z - infiltrate.centre[2]) ** 2
         hu = hu - 330 * infiltrate.hollow * np.exp(-ball / (0.5 * infiltrate.radii[0]) ** 2)
-    return np.asarray(np.clip(hu, -760, 20) * (share > 0), np.float32)
+    return np.asarray(np.clip(hu, -760, 20), np.float32)

@@ -38,7 +38,7 @@ class Layout:
         """Fit a chest into a field of view."""
         chest = scene.chest
         across = 2 * (chest.half_width + 26 + 0.7 * chest.fat)
-        needed = (chest.length + 20, 0.74 * across, across)
+        needed = (chest.length + 30, 0.74 * across, across)
         fit = [min(1.0, n * s / need) for n, s, need in zip(shape, spacing, needed, strict=True)]
         plane = min(fit[1:])
         return cls(shape, spacing, (fit[0], plane, plane))
@@ -48,7 +48,7 @@ class Layout:
         (slices, rows, columns), (dz, dy, dx) = self.shape, (s / f for s, f in zip(self.spacing, self.scale, strict=True))
         x = ((np.arange(columns, dtype=np.float32) - (columns - 1) / 2) * np.float32(dx))[None] + np.float32(scene.shift[1])
         y = ((np.arange(rows, dtype=np.float32) - (rows - 1) / 2) * np.float32(dy))[:, None] + np.float32(8 + scene.shift[0])
-        middle = (index - (slices - 1) / 2) * dz + scene.chest.length / 2 - 2
+        middle = (index - (slices - 1) / 2) * dz + scene.chest.length / 2
         parts = min(MOST_PARTS, int(np.ceil(dz / THIN)))
         heights = middle + ((np.arange(parts) + 0.5) / parts - 0.5) * dz
         return [Plane(x, y, float(z), float(dx + dy) / 2, dz / parts) for z in heights]
@@ -95,7 +95,7 @@ def _lung(scene: Scene, section: Section) -> tuple[Field, Field]:
         if abs(plane.z - infiltrate.centre[2]) < reach_of(infiltrate):
             share = presence(infiltrate, section, scene.clouds)
             if share.any():
-                dense = np.maximum(density(infiltrate, section, share, scene.clouds), hu)
+                dense = np.maximum(density(infiltrate, section, scene.clouds), hu)
                 paint(hu, share, dense)
                 np.maximum(sick, share, out=sick)
     for share, value in shadows(scene.decoys, section):

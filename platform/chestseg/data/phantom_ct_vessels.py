@@ -22,7 +22,7 @@ TWIG, MURRAY = 0.42, 2.55
 """Radius in mm of a last branch, and the exponent by which radii add up at a fork (3 in Murray's law, less where measured)."""
 PIECES = 3
 """Straight pieces a branch is drawn in."""
-BRONCHUS = 1.5
+BRONCHUS = 1.9
 """Arteries at least this wide have a bronchus beside them."""
 FINEST = 0.8
 """Vessels are drawn on pixels no larger than this and averaged."""
