@@ -4,12 +4,14 @@ import threading
 
 import numpy as np
 import pytest
+from pydicom import dcmread, dcmwrite, uid
+from pydicom.dataset import FileMetaDataset
 
 from chestseg.dicom.series import read_series
 from chestseg.dicom.series_files import list_series
 from chestseg.dicom.series_pixels import AIR, read_pixels, to_hu
 from chestseg.dicom.write_series import write_series
-from tests.dicom.series_phantom import IDS, edit, phantom
+from tests.dicom.series_phantom import IDS, assert_same, edit, phantom
 
 
 @pytest.fixture
@@ -80,3 +82,19 @@ def test_a_damaged_slice_is_named(tmp_path, enhanced):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match=f"{path.name}: (damaged image|declares 7 frames and holds 6)"):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, None])
+def test_every_uncompressed_encoding_is_read(tmp_path, syntax):
+    volume = phantom()
+    for path in write_series(tmp_path, volume, **IDS):
+        dataset = dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = syntax or uid.ExplicitVRLittleEndian
+        if syntax == uid.ExplicitVRBigEndian:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        if syntax is None:
+            dataset.file_meta, dataset.preamble = FileMetaDataset(), None
+        implicit, little = syntax == uid.ImplicitVRLittleEndian, syntax != uid.ExplicitVRBigEndian
+        list(dataset.iterall())  # elements that were not parsed are written as they were read, in the old byte order
+        dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    assert_same(read_series(tmp_path).volume, volume)
