@@ -45,6 +45,8 @@ class UNet3D(Segmenter):
 
     def forward(self, images: torch.Tensor) -> Logits:
         """Images (B, 1, D, H, W) to mask logits of the same shape; in training under deep supervision, coarser ones too."""
+        # One channel is of every layout to PyTorch, which would lay out all that is concatenated with it in the slowest.
+        images = images.clone(memory_format=self.layout)
         skips, x = [images], self.through(self.backbone.stem, images)
         for stage, slices in zip(self.backbone.stages, self.backbone.averaged, strict=True):
             # A kernel of one slice, as mc3_18 has, would skip slices where r3d_18's sees them all: so they are averaged before.
@@ -97,7 +99,8 @@ class Level(nn.Module):
     def forward(self, below: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """(B, below, *smaller) and (B, skip, D, H, W) to (B, channels, D, H, W)."""
         below = F.interpolate(below, skip.shape[2:], mode="nearest")
-        return self.convolutions(torch.cat([below, self.norm(skip)], 1))
+        # The image is float32 even where the network computes in bfloat16, and would make everything beside it so.
+        return self.convolutions(torch.cat([below, self.norm(skip).to(below.dtype)], 1))
 
 
 def build_unet3d(config: UNet3DModel, *, pretrained: bool = True) -> UNet3D:
