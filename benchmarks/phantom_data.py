@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from chestseg.config import CxrExperiment, Experiment, parse
-from chestseg.data.phantom_siim import write_siim
 from chestseg.data.prepared import PreparedDataset
+from chestseg.phantoms.radiograph.siim import write_siim
 
 
 def phantom_experiment(folder: Path, stages: list[dict[str, object]], **more: object) -> Experiment:

@@ -25,9 +25,9 @@ import psutil
 from benchmarks.sides import in_turn, table
 
 from chestseg.config import RadiographData, Source
-from chestseg.data.phantom_siim import write_siim
 from chestseg.data.preparation import plan, publish
 from chestseg.data.shards import write_shard
+from chestseg.phantoms.radiograph.siim import write_siim
 
 SAMPLE_SECONDS = 0.1
 CORES = 2

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from chestseg.bundle import load_bundle
 from chestseg.cli import main
 from chestseg.config import load_experiment
-from chestseg.data.phantom import make_phantom
-from chestseg.data.phantom_siim import write_siim
 from chestseg.inference.golden import check_golden
+from chestseg.phantoms.radiograph.make import make_phantom
+from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.journal import Journal, Metric, read_entries
 
 pytestmark = pytest.mark.ray

@@ -2,9 +2,9 @@
 
 from tqdm import tqdm
 
-from chestseg.data.phantom_ct_files import write_ct_nifti
-from chestseg.data.phantom_ct_ricord import write_ricord
-from chestseg.data.phantom_siim import write_siim
+from chestseg.phantoms.ct.files import write_ct_nifti
+from chestseg.phantoms.ct.ricord import write_ricord
+from chestseg.phantoms.radiograph.siim import write_siim
 
 
 def run(output: str, count: int, seed: int, size: int, kind: str = "siim") -> int:

@@ -8,8 +8,6 @@ from safetensors.torch import load_file
 
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
-from chestseg.data.phantom import make_phantom
-from chestseg.data.phantom_ct import make_ct_phantom
 from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.pictures import draw_cases
 from chestseg.evaluation.score import score
@@ -17,6 +15,8 @@ from chestseg.evaluation.table import write_cases, write_summary
 from chestseg.inference.golden import make_golden
 from chestseg.inference.predictor import LiveModel
 from chestseg.inference.predictors import predictor_of
+from chestseg.phantoms.ct.make import make_ct_phantom
+from chestseg.phantoms.radiograph.make import make_phantom
 from chestseg.preprocessing import VolumePreprocessing, preprocessing_of
 from chestseg.tracking.provenance import code_version
 

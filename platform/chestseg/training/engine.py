@@ -8,7 +8,7 @@ import torch
 
 from chestseg.config import Stage, Training
 from chestseg.data.loader import MicroBatch
-from chestseg.losses import TERMS, loss_terms, total_loss
+from chestseg.losses import loss_terms, term_names, total_loss
 from chestseg.models.logits import Logits
 from chestseg.models.precision import autocast, compute_dtype
 from chestseg.models.segmenter import Segmenter
@@ -18,9 +18,6 @@ from chestseg.training.batch_norm import BatchNorms
 from chestseg.training.gradient import FlatGradient
 from chestseg.training.group import Group
 from chestseg.training.optimiser import build_optimiser, learning_rate, set_rate
-
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of the images' dimensions."""
 
 
 class Engine:
@@ -36,7 +33,6 @@ class Engine:
         """Take over a network for a stage; `seeds` tells this stage's random draws from those of others."""
         self.network, self.stage, self.group, self.seeds = network, stage, group, seeds
         self.preprocessing = preprocessing
-        self.channels_last = training.channels_last
         network.recompute = training.recompute
         layout = network.layout if training.channels_last else torch.contiguous_format
         network.to(device=group.device, memory_format=layout)  # pyright: ignore[reportCallIssue]  (the stub lacks it)
@@ -45,7 +41,7 @@ class Engine:
         self.optimiser = build_optimiser(network, stage.optimiser)
         self.dtype = compute_dtype(training.precision, group.device)
         self.forward = torch.compile(network) if training.compile else network
-        self.terms = [name for name in TERMS if getattr(stage.loss, name)]
+        self.terms = term_names(stage.loss)
         self.waited = 0.0
 
     def freeze(self) -> None:
@@ -67,7 +63,7 @@ class Engine:
         """The network's answer to uint8 images (B, 1, *spatial), in the engine's precision and memory layout."""
         images = self.preprocessing.normalise(images.to(self.group.device, non_blocking=True))
         with autocast(self.group.device, self.dtype):
-            return self.forward(images.to(memory_format=CHANNELS_LAST[images.dim()]) if self.channels_last else images)
+            return self.forward(images)
 
     def _step(self, norms: BatchNorms, own: Iterator[MicroBatch], step: int, steps_per_epoch: int) -> torch.Tensor:
         count, device = self.stage.micro_batches, self.group.device

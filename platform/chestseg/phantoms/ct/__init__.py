@@ -1,0 +1,1 @@
+"""Generated chest CTs with and without infiltrates."""
