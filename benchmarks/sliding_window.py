@@ -182,7 +182,7 @@ def measure_peak(side: str, precision: Precision) -> None:
     before = psutil.Process().memory_info().rss
     with torch.inference_mode():
         if large:
-            # At the source's own spacing the arrays are as large as they get; at MONAI's for this task, over R3D-18, the network's share is.
+            # At the source's own spacing the arrays are as large as they get; over R3D-18 the network's share is.
             pre = pre.model_copy(update={"spacing": (5.0, 1.25, 1.25)}) if coarse else pre
             predictor = VolumePredictor(LiveModel(sides.network, pre, VolumePostprocessing(min_lesion_ml=0.1)), precision=precision)
             predictor.predict(Volume(hu, Grid.upright(hu.shape, spacing)))  # type: ignore[arg-type]
