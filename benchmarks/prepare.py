@@ -42,7 +42,9 @@ def phantoms(folder: Path, count: int, edge: int, sizes: tuple[int, ...]) -> Rad
     if not source.exists():
         print(f"writing {count} phantoms of {edge} pixels", flush=True)
         write_siim(source, count, seed=0, size=edge)
-    return RadiographData(sources=(Source(reader="siim", path=str(source)),), prepared=str(folder / f"prepared-{count}-{edge}"), sizes=sizes)
+    return RadiographData(
+        sources=(Source(reader="siim", path=str(source)),), prepared=str(folder / f"prepared-{count}-{edge}"), sizes=sizes
+    )
 
 
 def small_files(data: RadiographData) -> RadiographData:

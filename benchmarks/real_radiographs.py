@@ -3,8 +3,9 @@
     python -m benchmarks.real_radiographs --data ../shared/data --plain ../shared/baselines --seeds 0,1,2 --output real.jsonl
 
 Five fixed folds of 115 radiographs (`cxr_folds.csv`). For each seed and fold chestseg trains first, with the epochs of
-jobs/configs/cxr_small_real.yaml, and its wall time, everything from the first weight to the averaged last one, becomes the plain
-script's minutes, once for each of its schedules. Both are scored at 256 pixels on the held-out fold, which neither has seen and
+jobs/configs/cxr_small_real.yaml, and its minutes, everything from the first weight to the averaged last one, become the plain
+script's, once for each of its schedules. Minutes are of processor time, divided by the threads: other jobs on the machine then
+take nothing from either side. Both are scored at 256 pixels on the held-out fold, which neither has seen and
 from which nothing was chosen: the rule from probabilities to a mask (threshold, top threshold, smallest area) of each held-out fold is
 the best one of a training that held out the fold after it and never saw the fold itself. Sides:
 
@@ -28,6 +29,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ from safetensors.torch import load_file
 from chestseg.bundle import build_network
 from chestseg.cli import main as chestseg
 from chestseg.config import Experiment, Postprocessing, load_experiment
-from chestseg.data.prepared import PreparedDataset
+from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.evaluation.evaluate import evaluate
 from chestseg.inference import postprocess
 from chestseg.inference.predictor import LiveModel, Predictor
@@ -78,7 +80,7 @@ def experiment_of(data: Path, work: Path, changes: list[str]) -> Experiment:
 class WithoutFold:
     """A prepared dataset that lacks one fold, for choosing without it."""
 
-    def __init__(self, dataset: PreparedDataset, fold: int) -> None:
+    def __init__(self, dataset: PreparedRadiographs, fold: int) -> None:
         self.dataset, self.left_out = dataset, fold
 
     def __getattr__(self, name: str) -> Any:
@@ -92,17 +94,16 @@ class WithoutFold:
 
 
 def choose_rule(told: argparse.Namespace, fold: int) -> Postprocessing:
-    """The rule for a held-out fold: the best on the next fold after a training on the other three; kept in `rules.json`.
+    """The rule for a held-out fold: the best on the next fold after a training on the other three; kept in `rule-FOLD.json`.
 
     Best is the highest Dice on positives among the rules that leave 95 % of the negatives empty, the median of those that tie.
     """
-    kept = told.work / "rules.json"
-    rules = json.loads(kept.read_text()) if kept.exists() else {}
-    if str(fold) not in rules:
+    kept = told.work / f"rule-{fold}.json"
+    if not kept.exists():
         inner = (fold + 1) % FOLDS
         experiment = experiment_of(told.data, told.work, ["seed=1000", f"fold={inner}", f"training.threads={told.threads}"])
         torch.set_num_threads(told.threads)
-        dataset: Any = WithoutFold(PreparedDataset.open(experiment.data.prepared), fold)
+        dataset: Any = WithoutFold(PreparedRadiographs.open(experiment.data.prepared), fold)
         held_out = [int(i) for i in dataset.indices("train", fold=inner)]
         with TemporaryDirectory() as folder:
             final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
@@ -110,10 +111,9 @@ def choose_rule(told: argparse.Namespace, fold: int) -> Postprocessing:
         size = live.preprocessing.size
         maps = [answer.mask for answer in Predictor(live).probabilities([dataset.image(i, size) for i in held_out])]
         truths = [dataset.mask(i, size) for i in held_out]
-        rules[str(fold)] = best_rule(maps, truths).model_dump()
-        print(f"rule for fold {fold}: {rules[str(fold)]}", flush=True)
-        kept.write_text(json.dumps(rules))
-    return Postprocessing(**rules[str(fold)])
+        kept.write_text(best_rule(maps, truths).model_dump_json())
+        print(f"rule for fold {fold}: {kept.read_text()}", flush=True)
+    return Postprocessing.model_validate_json(kept.read_text())
 
 
 def best_rule(maps: list[np.ndarray], truths: list[np.ndarray]) -> Postprocessing:
@@ -140,11 +140,11 @@ def live_model(experiment: Experiment, weights: dict[str, torch.Tensor], rule: P
 def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
     """Train one fold; minutes of wall time, and the held-out fold's scores of the weights with and without SWA and TTA."""
     torch.set_num_threads(threads)
-    dataset = PreparedDataset.open(experiment.data.prepared)
+    dataset = PreparedRadiographs.open(experiment.data.prepared)
     with TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started = time.process_time()
         final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
-        minutes = (time.perf_counter() - started) / 60
+        minutes = (time.process_time() - started) / 60 / threads
         last = experiment.stages[-1].epochs - 1
         snapshot = Path(folder, "snapshots", f"stage{len(experiment.stages) - 1}-epoch{last:04d}.safetensors")
         scores = {}
@@ -170,6 +170,7 @@ def run_plain(folder: Path, stages: str, minutes: float, seed: int, fold: int, t
     plain = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plain)
     torch.set_num_threads(threads)
+    plain.time = SimpleNamespace(time=lambda: time.process_time() / threads)
     for seeded in (torch.manual_seed, np.random.seed, random.seed):
         seeded(1000 * seed + fold)
     cases = plain.load_cases()
@@ -256,7 +257,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/real-radiographs/results.jsonl"))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--folds", default="0,1,2,3,4")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ablations", action="store_true")
     parser.add_argument("--table", action="store_true", help="only print the tables")
     told = parser.parse_args()
