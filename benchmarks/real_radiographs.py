@@ -138,7 +138,7 @@ def live_model(experiment: Experiment, weights: dict[str, torch.Tensor], rule: P
 
 
 def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
-    """Train one fold; minutes of wall time, and the held-out fold's scores of the weights with and without SWA and TTA."""
+    """Train one fold; minutes of processor time, and the held-out fold's scores of the weights with and without SWA and TTA."""
     torch.set_num_threads(threads)
     dataset = PreparedRadiographs.open(experiment.data.prepared)
     with TemporaryDirectory() as folder:
