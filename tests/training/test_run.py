@@ -2,6 +2,7 @@
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from chestseg.training.group import Group
 from chestseg.training.reporter import FolderReporter, Report
 from chestseg.training.run import train
 from tests.training.arrays_in_memory import ArraysInMemory, small_experiment
+from tests.training.volumes_in_memory import VolumesInMemory, small_ct_experiment
+
+TRACKS: dict[str, tuple[Any, Any]] = {"cxr": (small_experiment, ArraysInMemory), "ct": (small_ct_experiment, VolumesInMemory)}
+"""An experiment and what it is trained on."""
 
 
 class Killed(BaseException):
@@ -43,9 +48,10 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def run_through(folder: Path) -> tuple[dict[str, torch.Tensor], list[Report]]:
+def run_through(folder: Path, track: str = "cxr") -> tuple[dict[str, torch.Tensor], list[Report]]:
+    experiment, arrays = TRACKS[track]
     reporter = FolderReporter(folder / "checkpoints")
-    final = train(small_experiment(), ArraysInMemory(), Group(), reporter, folder)  # type: ignore[arg-type]
+    final = train(experiment(), arrays(), Group(), reporter, folder)
     return load_file(final), reporter.reports
 
 
@@ -53,15 +59,17 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
-    undisturbed, reports = run_through(tmp_path / "whole")
+@pytest.mark.parametrize("track", TRACKS)
+def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(track: str, tmp_path: Path) -> None:
+    experiment, arrays = TRACKS[track]
+    undisturbed, reports = run_through(tmp_path / "whole", track)
     folder = tmp_path / "killed"
     seen: dict[tuple[int, int | None, int], dict[str, float]] = {}
     kills = 0
     while True:
         reporter = KilledReporter(folder / "checkpoints", reports_left=2)
         try:
-            final = train(small_experiment(), ArraysInMemory(), Group(), reporter, folder)  # type: ignore[arg-type]
+            final = train(experiment(), arrays(), Group(), reporter, folder)
         except Killed:
             kills += 1
             assert kills < 100, "no progress between kills"
@@ -78,22 +86,24 @@ def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(tmp_path: Pa
             assert {k: v for k, v in told.items() if k not in timing} == {k: v for k, v in report.metrics.items() if k not in timing}
 
 
-def _worker(rank: int, world: int, folder: str) -> None:
+def _worker(rank: int, world: int, folder: str, track: str) -> None:
+    experiment, arrays = TRACKS[track]
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     reporter = FolderReporter(Path(folder) / "checkpoints")
-    train(small_experiment(), ArraysInMemory(), Group(rank, world), reporter, Path(folder))  # type: ignore[arg-type]
+    train(experiment(), arrays(), Group(rank, world), reporter, Path(folder))
     if rank == 0:
         np.save(Path(folder) / "losses.npy", [r.metrics["loss"] for r in reporter.reports if "loss" in r.metrics])
     dist.destroy_process_group()
 
 
-def test_one_worker_and_two_give_the_same_curve(tmp_path: Path) -> None:
-    _, reports = run_through(tmp_path / "one")
+@pytest.mark.parametrize("track", TRACKS)
+def test_one_worker_and_two_give_the_same_curve(track: str, tmp_path: Path) -> None:
+    _, reports = run_through(tmp_path / "one", track)
     folder = tmp_path / "two"
     folder.mkdir()
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_worker, args=(rank, 2, str(folder))) for rank in range(2)]
+    workers = [context.Process(target=_worker, args=(rank, 2, str(folder), track)) for rank in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -88,7 +88,7 @@ class VolumePredictor:
         probability = float(found.max())
         mask = self._mask(found, grid.shape, grid.voxel_ml)
         del found
-        return VolumePrediction(restore(mask, volume.grid), probability, np.count_nonzero(mask) * grid.voxel_ml, lung_ml)
+        return VolumePrediction(restore(mask, volume.grid), probability, int(np.count_nonzero(mask)) * grid.voxel_ml, lung_ml)
 
     def segment(self, image: np.ndarray, shape: Triple, spacing: Spacing) -> tuple[np.ndarray, float]:
         """Segment what was prepared: as `predict` does, from the image that it would make of the source.
