@@ -49,9 +49,9 @@ class GoldenCase(NamedTuple):
     """A generated image, never a patient's, and what the bundle answers to it in float32 on a CPU."""
 
     image: np.ndarray
-    """uint8 (H, W)."""
+    """uint8: a radiograph (H, W), or a volume (D, H, W) at the network's spacing."""
     probabilities: np.ndarray
-    """float32 (size, size), flip TTA included where the bundle asks for it."""
+    """float32 (size, size) or (D, H, W), flip TTA included where the bundle asks for it."""
     tolerance: float
     """Largest difference of a probability that another machine's rounding may cause."""
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 LOADER = "chestseg.inference.pyfunc"
 REQUIREMENTS = (
-    "imagecodecs", "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom", "pyyaml", "safetensors",
-    "segmentation-models-pytorch", "torch",
+    "imagecodecs", "mlflow", "nibabel", "numpy", "opencv-python-headless", "pandas", "pillow", "psutil", "pydantic", "pydicom", "pyyaml",
+    "safetensors", "scipy", "segmentation-models-pytorch", "torch", "torchvision",
 )  # fmt: skip
 """What the loader imports. Said outright, because MLflow would find out by loading the model."""
 
