@@ -87,7 +87,7 @@ def test_lost_outlines_are_told(export):
     path = export(drawn("1.1", None), drawn("1.1", box(0, 0, 1, 1)), drawn("1.2", [[1, 1], [2, 2]]), drawn("1.9", None))
     mask, notes = OutlineFile(str(path), "1", INFILTRATES, "union").read(UIDS, SHAPE, "series")
     assert mask.sum() == 1
-    assert notes == ("3 of 4 annotations have no outline",)
+    assert notes == ("some of its annotations have no outline",)
 
 
 def test_outlines_on_images_that_are_not_among_the_slices_are_refused(export):

@@ -133,8 +133,8 @@ class OutlineFile:
         mask = np.zeros(shape, np.uint8)
         for index, sop_uid in enumerate(_nearest(sop_uids)):
             mask[index] = _votes(by_image.get(sop_uid, ()), shape[1:]) >= least
-        without_line = len(wanted) - len(drawn)
-        return mask, (f"{without_line} of {len(wanted)} annotations have no outline",) if without_line else ()
+        # Without their number, so that the report counts the series they are missing from.
+        return mask, ("some of its annotations have no outline",) if len(drawn) < len(wanted) else ()
 
     def _check_images(self, outlined: set[str], sop_uids: Sequence[str | None], image: str) -> None:
         missing = outlined.difference(uid for uid in sop_uids if uid)
