@@ -11,7 +11,9 @@ POSITIVE = np.arange(40) < 10
 
 
 def sampler(**stage: object) -> Sampler:
-    return Sampler(CASES, POSITIVE, RadiographStage.model_validate({"size": 32, "epochs": 4, "batch": 8, "micro_batch": 4, **stage}), 0, seed=1)
+    return Sampler(
+        CASES, POSITIVE, RadiographStage.model_validate({"size": 32, "epochs": 4, "batch": 8, "micro_batch": 4, **stage}), 0, seed=1
+    )
 
 
 def is_positive(cases: np.ndarray) -> np.ndarray:
