@@ -53,11 +53,15 @@ R3D: dict[str, Any] = {
     "patch": [16, 96, 96],
 }
 
-UNITS = {
-    "Dataset102_MedSegCovid": {"spacings": [[5.0, 2.8, 2.8], [5.0, 1.4, 1.4]], "window": None},
-    "Dataset101_CoronacasesSlices": {"spacings": [[1.0, 2.0, 2.0], [1.0, 1.0, 1.0]], "window": [0, 255]},
+SETS: dict[str, dict[str, Any]] = {
+    "Dataset102_MedSegCovid": {"spacings": [[5.0, 2.8, 2.8], [5.0, 1.4, 1.4]], "window": None, "changes": []},
+    "Dataset101_CoronacasesSlices": {
+        "spacings": [[1.0, 1.6, 1.6], [1.0, 1.0, 1.0]],
+        "window": [0, 255],
+        "changes": ["stages.0.patch=[4,80,80]", "stages.1.patch=[4,128,128]", "stages.1.epochs=20", "stages.1.validate_every=20"],
+    },
 }
-"""By data set: the spacings of the stages, and what its values are where they are not HU."""
+"""By data set: the spacings of the stages, what its values are where they are not HU, and what else differs from the config."""
 
 Row = dict[str, Any]
 """side, seed, fold, minutes, and of the held-out fold the Dice of each case."""
@@ -65,7 +69,7 @@ Row = dict[str, Any]
 
 def experiment_of(told: argparse.Namespace, changes: list[str]) -> Experiment:
     """The configured experiment on one data set, its folds those of the plain script."""
-    units, work = UNITS[told.dataset], told.work / told.dataset
+    units, work = SETS[told.dataset], told.work / told.dataset
     source = {"reader": "nnunet", "path": str(told.data / told.dataset), "window": units["window"]}
     places = [
         f"data.sources=[{json.dumps(source)}]",
@@ -75,7 +79,7 @@ def experiment_of(told: argparse.Namespace, changes: list[str]) -> Experiment:
         f"storage={work}",
     ]
     places += [f"stages.{n}.spacing={json.dumps(spacing)}" for n, spacing in enumerate(units["spacings"])]
-    return load_experiment(CONFIG, [*places, *changes])
+    return load_experiment(CONFIG, [*places, *units["changes"], *changes])
 
 
 def folds_file(told: argparse.Namespace) -> Path:
@@ -169,7 +173,7 @@ def print_table(rows: list[Row]) -> None:
     """Markdown: each data set and side over its folds, seeds as mean and each."""
     print("| data set | side | seeds | minutes a fold | mean Dice over cases: mean over seeds (each seed) |")
     print("| --- | --- | --- | --- | --- |")
-    for dataset in UNITS:
+    for dataset in SETS:
         for side in SIDES:
             found: dict[int, list[Row]] = {}
             for row in rows:
@@ -188,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--plain", type=Path, required=True, help="folder of plain_ct.py")
-    parser.add_argument("--dataset", choices=tuple(UNITS), default="Dataset102_MedSegCovid")
+    parser.add_argument("--dataset", choices=tuple(SETS), default="Dataset102_MedSegCovid")
     parser.add_argument("--work", type=Path, default=Path("runs/real-ct"))
     parser.add_argument("--output", type=Path, default=Path("runs/real-ct/results.jsonl"))
     parser.add_argument("--seeds", default="0")
@@ -204,7 +208,7 @@ def main() -> None:
         if not Path(data.prepared, "prepared.json").exists():
             source = data.sources[0].model_dump_json()
             changes = [f"data.sources=[{source}]", f"data.folds_file={data.folds_file}", f"data.prepared={data.prepared}"]
-            spacings = json.dumps(UNITS[told.dataset]["spacings"])
+            spacings = json.dumps(SETS[told.dataset]["spacings"])
             changes += [f"data.spacings={spacings}", *(f"stages.{n}.spacing={json.dumps(s)}" for n, s in enumerate(json.loads(spacings)))]
             if code := chestseg(["prepare", CONFIG, *(part for change in changes for part in ("--set", change))]):
                 sys.exit(code)
