@@ -21,6 +21,7 @@ from chestseg.inference.golden import check_golden
 from chestseg.phantoms.radiograph.make import make_phantom
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.journal import Journal, Metric, read_entries
+from chestseg.tracking.tracked_run import load_run
 
 pytestmark = pytest.mark.ray
 
@@ -106,20 +107,36 @@ def test_a_finished_run_started_again_changes_nothing(submitted: str, config: Pa
     assert "Going on with" in capfd.readouterr().out
 
 
-def test_a_driver_killed_in_mid_run_and_started_again_ends_with_the_same_bits(submitted: str, config: Path, cluster) -> None:
+def start_until(command: list[str], env: dict[str, str], run_folder: Path, epochs: int) -> subprocess.Popen[bytes]:
+    """Start a driver and come back when its run has recorded so many epochs."""
+    quiet = subprocess.DEVNULL
+    driver = subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (run_folder / "journal.jsonl").exists() or len(points(str(run_folder), "loss")) < epochs:
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return driver
+
+
+def status(run_folder: Path) -> str | None:
+    """What the journal says last of the job's own run."""
+    return Journal(run_folder).status(load_run(run_folder).run_id)
+
+
+def test_a_driver_interrupted_and_killed_in_mid_run_and_started_again_ends_with_the_same_bits(
+    submitted: str, config: Path, cluster
+) -> None:
     """Another storage and MLflow, the same experiment: what the submitted job learned, this one must learn too."""
     undisturbed = load_experiment(config)
     again = config.parent / "again"
     overrides = ["--set", f"storage={again}", "--set", f"tracking.uri=sqlite:///{again}.db"]
     command = [sys.executable, "jobs/train.py", str(config), *overrides]
     run_folder = Path(again, Path(undisturbed.run_folder).name)
-    driver = subprocess.Popen(
-        command, cwd=ROOT, env=cluster.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 240
-    while not (run_folder / "journal.jsonl").exists() or len(points(str(run_folder), "loss")) < 2:
-        assert driver.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    driver = start_until(command, cluster.env, run_folder, epochs=1)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(60) == 130
+    assert status(run_folder) == "KILLED"
+    driver = start_until(command, cluster.env, run_folder, epochs=3)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (run_folder / "final.safetensors").exists()

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import tempfile
+import threading
+from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import ray
 import ray.train
 import torch
 from ray.train import Checkpoint as RayCheckpoint
-from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, Result, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2._internal.execution import context as ray_train_context
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -79,13 +81,27 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
         ),
     )
     try:
-        answer = trainer.fit().return_value or {}
+        answer = _fit_interruptibly(trainer).return_value or {}
     except TrainingFailedError as error:
         remedy = "start it again to go on from its last checkpoint"
         raise ValueError(f"{folder.name}: training stopped ({_told(error)}): {remedy}") from error
     if "mistake" in answer:
         raise ValueError(answer["mistake"])
     return load_bundle(folder / BUNDLE)
+
+
+def _fit_interruptibly(trainer: TorchTrainer) -> Result:
+    """Fit on a thread. In a main thread Ray would take Ctrl-C for itself and leave with code 1, and the run would not be told."""
+    outcome: Future[Result] = Future()
+
+    def fit_and_tell() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # noqa: BLE001  (carried to the main thread, which raises it)
+            outcome.set_exception(error)
+
+    threading.Thread(target=fit_and_tell, name="train", daemon=True).start()
+    return outcome.result()
 
 
 def _for_other_nodes(experiment: Experiment) -> str:
