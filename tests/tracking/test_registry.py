@@ -104,6 +104,12 @@ def test_a_database_without_a_server(tmp_path: Path, bundle: Bundle, monkeypatch
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="absent.db: no such MLflow database: .* --tracking-uri"):
+        download_bundle(f"models:/{MODEL}@candidate", f"sqlite:///{tmp_path}/absent.db", cache=tmp_path / "cache")
+    assert not (tmp_path / "absent.db").exists()
+
+
 LOAD_AND_PREDICT = """
 import sys, mlflow, numpy
 mlflow.set_tracking_uri(sys.argv[1])

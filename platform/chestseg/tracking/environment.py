@@ -53,6 +53,22 @@ def checked_uri(uri: str) -> str:
     return f"sqlite:///{Path(path).absolute()}{mark}{options}"
 
 
+def require_database(uri: str) -> None:
+    """Refuse to read from a SQLite file that is not there: MLflow would make it, and then say that it holds no model.
+
+    Args:
+        uri: as `checked_uri` gives it.
+
+    Raises:
+        ValueError: names the file and the remedy.
+    """
+    if urlsplit(uri).scheme != "sqlite":
+        return
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    if not path.is_file():
+        raise ValueError(f"{path}: no such MLflow database: run where it lies, or name the right one with --tracking-uri or tracking.uri")
+
+
 def connect(uri: str) -> MlflowClient:
     """Client of the store at `uri`; nothing is asked of a server yet, a SQLite file is made or migrated."""
     settle()

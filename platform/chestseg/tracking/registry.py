@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chestseg.files import sha256_of, whole_folder
-from chestseg.tracking.environment import checked_uri, reach, reason, troubles
+from chestseg.tracking.environment import checked_uri, reach, reason, require_database, troubles
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,7 +67,9 @@ def download_bundle(uri: str, tracking_uri: str, cache: Path | None = None) -> P
     named = VERSION.fullmatch(uri)
     if not named and not ARTIFACTS.fullmatch(uri):
         raise ValueError(f"{uri}: give models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN/PATH")
-    client, tracking_uri = reach(tracking_uri), checked_uri(tracking_uri)
+    tracking_uri = checked_uri(tracking_uri)
+    require_database(tracking_uri)
+    client = reach(tracking_uri)
     try:
         if not named:
             return _fetch(uri, tracking_uri, cache, None)
