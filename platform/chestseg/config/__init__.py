@@ -3,13 +3,14 @@
 from chestseg.config.data import Data, RadiographData, Source, VolumeData
 from chestseg.config.experiment import CtExperiment, CxrExperiment, Experiment, Tracking, Training
 from chestseg.config.load import experiment_from, load_experiment, parse
-from chestseg.config.model import Model, SliceUNetModel, UNet2DModel, UNet3DModel, VolumeModel
+from chestseg.config.model import ConvUNet3DModel, Model, SliceUNetModel, UNet2DModel, UNet3DModel, VolumeModel
 from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
 from chestseg.config.stage import Loss, Optimiser, RadiographStage, Spacing, Stage, Swa, Triple, VolumeStage
 from chestseg.config.strict import Strict
 
 __all__ = [
-    "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing", "RadiographData",
-    "RadiographStage", "SliceUNetModel", "Source", "Spacing", "Stage", "Strict", "Swa", "Tracking", "Training", "Triple", "UNet2DModel",
-    "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "experiment_from", "load_experiment", "parse",
+    "ConvUNet3DModel", "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing",
+    "RadiographData", "RadiographStage", "SliceUNetModel", "Source", "Spacing", "Stage", "Strict", "Swa", "Tracking", "Training", "Triple",
+    "UNet2DModel", "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "experiment_from", "load_experiment",
+    "parse",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Networks by the names of their architecture and encoder."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chestseg.config.stage import Triple
 from chestseg.config.strict import Strict
@@ -59,5 +59,35 @@ class SliceUNetModel(Strict):
         return False
 
 
-VolumeModel = Annotated[UNet3DModel | SliceUNetModel, Field(discriminator="architecture")]
-Model = Annotated[UNet2DModel | UNet3DModel | SliceUNetModel, Field(discriminator="architecture")]
+class ConvUNet3DModel(Strict):
+    """A 3D U-Net of plain convolutions, trained from scratch: small, and made for thick slices."""
+
+    architecture: Literal["conv_unet3d"] = "conv_unet3d"
+    weights: str = "none"
+    """`none`, or the path of a state dict."""
+    channels: tuple[int, ...] = Field(default=(32, 64, 128, 256, 320), min_length=2)
+    """Of the levels, the finest first."""
+    strides: tuple[Triple, ...] = ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
+    """Along slices, rows and columns, from each level to the next coarser one."""
+    deep_supervision: bool = False
+    """As of `UNet3DModel`."""
+
+    @property
+    def encoder(self) -> str:
+        """In errors."""
+        return self.architecture
+
+    @property
+    def empty_head(self) -> bool:
+        """None, as of `UNet3DModel`."""
+        return False
+
+    @model_validator(mode="after")
+    def _a_stride_between_levels(self) -> Self:
+        if len(self.strides) != len(self.channels) - 1 or any(not 1 <= s <= 4 for stride in self.strides for s in stride):
+            raise ValueError(f"strides {list(self.strides)}: give one of 1 to 4 voxels between each two of {len(self.channels)} levels")
+        return self
+
+
+VolumeModel = Annotated[UNet3DModel | SliceUNetModel | ConvUNet3DModel, Field(discriminator="architecture")]
+Model = Annotated[UNet2DModel | UNet3DModel | SliceUNetModel | ConvUNet3DModel, Field(discriminator="architecture")]

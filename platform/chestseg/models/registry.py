@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from chestseg.config import Model
+from chestseg.models.conv_unet3d import build_conv_unet3d
 from chestseg.models.segmenter import Segmenter
 from chestseg.models.slice_unet import build_slice_unet
 from chestseg.models.unet2d import build_unet2d
@@ -12,6 +13,7 @@ ARCHITECTURES: dict[str, Callable[..., Segmenter]] = {
     "unet2d": build_unet2d,
     "unet3d": build_unet3d,
     "slice_unet": build_slice_unet,
+    "conv_unet3d": build_conv_unet3d,
 }
 
 
