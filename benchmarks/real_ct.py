@@ -17,20 +17,13 @@ Each result is a line of the output; what is there is not measured again, so a s
 
 import argparse
 import csv
-import importlib.util
 import json
-import random
 import statistics
 import sys
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import load_file
+from benchmarks.against_script import add_row, plain_script, read_rows, train_timed, ways
 
 from chestseg.bundle import build_network
 from chestseg.cli import main as chestseg
@@ -40,9 +33,6 @@ from chestseg.evaluation.volumes import evaluate_volumes
 from chestseg.inference.predictor import LiveModel
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.preprocessing import preprocessing_of
-from chestseg.training.group import Group
-from chestseg.training.reporter import FolderReporter
-from chestseg.training.run import train
 
 CONFIG = "jobs/configs/ct_small_real.yaml"
 FOLDS = 3
@@ -96,64 +86,47 @@ def folds_file(told: argparse.Namespace) -> Path:
 
 
 def run_chestseg(experiment: Experiment, threads: int) -> tuple[float, dict[str, list[float]]]:
-    """Train one fold; minutes of processor time, and the held-out cases' Dice with and without SWA and TTA."""
+    """Train one fold; minutes, and the held-out cases' Dice with and without SWA and TTA."""
     assert isinstance(experiment, CtExperiment)
-    torch.set_num_threads(threads)
     dataset = PreparedVolumes.open(experiment.data.prepared)
     held_out = dataset.indices("train", fold=int(experiment.fold))
-    with TemporaryDirectory() as folder:
-        started = time.process_time()
-        final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
-        minutes = (time.process_time() - started) / 60 / threads
-        last = experiment.stages[-1].epochs - 1
-        snapshot = Path(folder, "snapshots", f"stage{len(experiment.stages) - 1}-epoch{last:04d}.safetensors")
-        scores = {}
-        for swa, weights in (("", final), ("no swa", snapshot)):
-            for tta in (True, False):
-                name = ", ".join(filter(None, [swa, "" if tta else "no tta"])) or "whole"
-                network = build_network(experiment.model, load_file(weights), where=str(weights))
-                preprocessing = preprocessing_of(experiment.stages[-1], experiment.data)
-                rule = experiment.postprocessing.model_copy(update={"flip_tta": tta})
-                predictor = VolumePredictor(LiveModel(network, preprocessing, rule), precision=experiment.training.precision)
-                scores[name] = [row.dice for row in evaluate_volumes(predictor, dataset, held_out).rows]
-    return minutes, scores
+    trained = train_timed(experiment, dataset, threads)
+    preprocessing = preprocessing_of(experiment.stages[-1], experiment.data)
+    scores = {}
+    for side, weights, tta in ways(trained):
+        rule = experiment.postprocessing.model_copy(update={"flip_tta": tta})
+        live = LiveModel(build_network(experiment.model, weights, where="trained"), preprocessing, rule)
+        predictor = VolumePredictor(live, precision=experiment.training.precision)
+        scores[side] = [row.dice for row in evaluate_volumes(predictor, dataset, held_out).rows]
+    return trained.minutes, scores
 
 
 def run_plain(told: argparse.Namespace, minutes: float, seed: int, fold: int) -> list[float]:
-    """The plain script's own functions on one fold, its random states seeded by seed and fold."""
-    spec = importlib.util.spec_from_file_location("plain_ct", told.plain / "plain_ct.py")
-    assert spec is not None and spec.loader is not None
-    plain = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plain)
-    torch.set_num_threads(told.threads)
-    plain.time = SimpleNamespace(time=lambda: time.process_time() / told.threads)
-    for seeded in (torch.manual_seed, np.random.seed, random.seed):
-        seeded(1000 * seed + fold)
+    """The plain script's own functions on one fold."""
+    plain = plain_script(told.plain / "plain_ct.py", told.threads, seed, fold)
     scores, _ = plain.run(plain.load(told.dataset, (-1000, 400)), fold, minutes)
     return scores
 
 
 def measure(told: argparse.Namespace, seed: int, fold: int) -> None:
     """All sides of one seed and fold that are not in the output yet."""
-    done = {(r["side"], r["seed"], r["fold"]): r["minutes"] for r in read(told) if r["dataset"] == told.dataset}
+    done = {(r["side"], r["seed"], r["fold"]): r["minutes"] for r in read_rows(told.output) if r["dataset"] == told.dataset}
 
     def keep(side: str, minutes: float, dice: list[float]) -> None:
         row = {"dataset": told.dataset, "side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), "dice": dice}
-        with told.output.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{told.dataset}, {side}, seed {seed}, fold {fold}: {minutes:.2f} min, dice {np.mean(dice):.3f}", flush=True)
+        add_row(told.output, row)
 
     changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}"]
     minutes = done.get(("chestseg", seed, fold))
     if minutes is None:
         minutes, scores = run_chestseg(experiment_of(told, changes), told.threads)
         for name, dice in scores.items():
-            keep("chestseg" if name == "whole" else name, minutes, dice)
+            keep(name, minutes, dice)
     if ("plain", seed, fold) not in done:
         keep("plain", minutes, run_plain(told, minutes, seed, fold))
     if told.r3d and ("r3d_18", seed, fold) not in done:
         took, scores = run_chestseg(experiment_of(told, [*changes, *told.r3d_changes]), told.threads)
-        keep("r3d_18", took, scores["whole"])
+        keep("r3d_18", took, scores["chestseg"])
 
 
 def r3d_changes(epochs: str) -> list[str]:
@@ -162,11 +135,6 @@ def r3d_changes(epochs: str) -> list[str]:
     stages += [f"stages.{n}.validate_every={e}" for n, e in enumerate(epochs.split(","))]
     stages += [f"stages.{n}.{key}={value}" for n in (0, 1) for key, value in (("patch", R3D["patch"]), ("frozen", []))]
     return [f"model={json.dumps(R3D['model'])}", *stages, "training.precision=auto"]
-
-
-def read(told: argparse.Namespace) -> list[Row]:
-    """Results so far."""
-    return [json.loads(line) for line in told.output.read_text().splitlines()] if told.output.exists() else []
 
 
 def print_table(rows: list[Row]) -> None:
@@ -215,7 +183,7 @@ def main() -> None:
         for seed in map(int, told.seeds.split(",")):
             for fold in map(int, told.folds.split(",")):
                 measure(told, seed, fold)
-    print_table(read(told))
+    print_table(read_rows(told.output))
 
 
 if __name__ == "__main__":

@@ -19,22 +19,16 @@ Each result is a line of the output; what is there is not measured again, so a s
 """
 
 import argparse
-import importlib.util
 import itertools
 import json
-import random
 import statistics
 import sys
-import time
 from argparse import Namespace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
+from benchmarks.against_script import Weights, add_row, plain_script, read_rows, train_timed, ways
 
 from chestseg.bundle import build_network
 from chestseg.cli import main as chestseg
@@ -45,9 +39,6 @@ from chestseg.inference import postprocess
 from chestseg.inference.predictor import LiveModel, Predictor
 from chestseg.metrics import dice
 from chestseg.preprocessing import Preprocessing
-from chestseg.training.group import Group
-from chestseg.training.reporter import FolderReporter
-from chestseg.training.run import train
 
 CONFIG = "jobs/configs/cxr_small_real.yaml"
 FOLDS = 5
@@ -102,12 +93,9 @@ def choose_rule(told: argparse.Namespace, fold: int) -> Postprocessing:
     if not kept.exists():
         inner = (fold + 1) % FOLDS
         experiment = experiment_of(told.data, told.work, ["seed=1000", f"fold={inner}", f"training.threads={told.threads}"])
-        torch.set_num_threads(told.threads)
         dataset: Any = WithoutFold(PreparedRadiographs.open(experiment.data.prepared), fold)
         held_out = [int(i) for i in dataset.indices("train", fold=inner)]
-        with TemporaryDirectory() as folder:
-            final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
-            live = live_model(experiment, load_file(final), experiment.postprocessing)
+        live = live_model(experiment, train_timed(experiment, dataset, told.threads).averaged, experiment.postprocessing)
         size = live.preprocessing.size
         maps = [answer.mask for answer in Predictor(live).probabilities([dataset.image(i, size) for i in held_out])]
         truths = [dataset.mask(i, size) for i in held_out]
@@ -132,47 +120,32 @@ def best_rule(maps: list[np.ndarray], truths: list[np.ndarray]) -> Postprocessin
     return ties[len(ties) // 2]
 
 
-def live_model(experiment: Experiment, weights: dict[str, torch.Tensor], rule: Postprocessing) -> LiveModel:
+def live_model(experiment: Experiment, weights: Weights, rule: Postprocessing) -> LiveModel:
     """Final weights as the predictor takes them."""
     return LiveModel(build_network(experiment.model, weights, where="trained"), Preprocessing(size=experiment.stages[-1].size), rule)
 
 
 def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
-    """Train one fold; minutes of processor time, and the held-out fold's scores of the weights with and without SWA and TTA."""
-    torch.set_num_threads(threads)
+    """Train one fold; minutes, and the held-out fold's scores with and without SWA and TTA."""
     dataset = PreparedRadiographs.open(experiment.data.prepared)
-    with TemporaryDirectory() as folder:
-        started = time.process_time()
-        final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
-        minutes = (time.process_time() - started) / 60 / threads
-        last = experiment.stages[-1].epochs - 1
-        snapshot = Path(folder, "snapshots", f"stage{len(experiment.stages) - 1}-epoch{last:04d}.safetensors")
-        scores = {}
-        for swa, weights in (("", final), ("no swa", snapshot)):
-            for tta in (True, False):
-                name = ", ".join(filter(None, [swa, "" if tta else "no tta"])) or "whole"
-                predictor = Predictor(live_model(experiment, load_file(weights), rule.model_copy(update={"flip_tta": tta})))
-                result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=256)
-                scores[name] = {
-                    "dice": [row.dice for row in result.rows if row.positive],
-                    "empty": {
-                        source: [not r.present for r in result.rows if not r.positive and r.source == source]
-                        for source in ("siim", "covid_cxr_png")
-                    },
-                }
-    return minutes, scores
+    trained = train_timed(experiment, dataset, threads)
+    scores = {}
+    for side, weights, tta in ways(trained):
+        predictor = Predictor(live_model(experiment, weights, rule.model_copy(update={"flip_tta": tta})))
+        result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=256)
+        scores[side] = {
+            "dice": [row.dice for row in result.rows if row.positive],
+            "empty": {
+                source: [not r.present for r in result.rows if not r.positive and r.source == source]
+                for source in ("siim", "covid_cxr_png")
+            },
+        }
+    return trained.minutes, scores
 
 
 def run_plain(folder: Path, stages: str, minutes: float, seed: int, fold: int, threads: int) -> Row:
-    """The plain script's own functions on one fold, its random states seeded by seed and fold."""
-    spec = importlib.util.spec_from_file_location("plain_cxr", folder / "plain_cxr.py")
-    assert spec is not None and spec.loader is not None
-    plain = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plain)
-    torch.set_num_threads(threads)
-    plain.time = SimpleNamespace(time=lambda: time.process_time() / threads)
-    for seeded in (torch.manual_seed, np.random.seed, random.seed):
-        seeded(1000 * seed + fold)
+    """The plain script's own functions on one fold."""
+    plain = plain_script(folder / "plain_cxr.py", threads, seed, fold)
     cases = plain.load_cases()
     dice, empty = plain.train(cases, fold, Namespace(encoder="lite0", stages=stages, minutes=minutes))
     of_siim = [case[0].shape == (1024, 1024) for case in cases if case[2] == fold and not case[1].any()]
@@ -187,24 +160,22 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
     """All sides of one seed and fold that are not in the output yet."""
 
     def keep(side: str, minutes: float, scores: Row) -> None:
-        with told.output.open("a") as file:
-            file.write(json.dumps({"side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), **scores}) + "\n")
-        print(f"{side}, seed {seed}, fold {fold}: {minutes:.2f} min, dice {np.mean(scores['dice']):.3f}", flush=True)
+        add_row(told.output, {"side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), **scores})
 
     changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}"]
     ablations = {
         "one stage": [f"stages=[{json.dumps(one_stage(told))}]"],
         "from scratch": ["model.weights=none"],
     }
-    minutes = next((r["minutes"] for r in read(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
+    minutes = next((r["minutes"] for r in read_rows(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
     if minutes is None:
         minutes, scores = run_chestseg(experiment_of(told.data, told.work, changes), choose_rule(told, fold), told.threads)
         for name, row in scores.items():
-            keep("chestseg" if name == "whole" else name, minutes, row)
+            keep(name, minutes, row)
     for side, change in ablations.items() if told.ablations else ():
         if (side, seed, fold) not in done:
             took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), choose_rule(told, fold), told.threads)
-            keep(side, took, scores["whole"])
+            keep(side, took, scores["chestseg"])
             keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
     for stages in ("256", "128,256"):
         if (f"plain {stages}", seed, fold) not in done:
@@ -218,11 +189,6 @@ def one_stage(told: Namespace) -> dict[str, Any]:
     epochs = round(sum(s.epochs * (s.size / last.size) ** 2 for s in stages))
     first = stages[0].optimiser
     return last.model_copy(update={"epochs": epochs, "validate_every": epochs, "optimiser": first}).model_dump(mode="json")
-
-
-def read(path: Path) -> list[Row]:
-    """Results so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def print_tables(rows: list[Row]) -> None:
@@ -270,8 +236,8 @@ def main() -> None:
                 sys.exit(code)
         for seed in map(int, told.seeds.split(",")):
             for fold in map(int, told.folds.split(",")):
-                measure(told, seed, fold, {(r["side"], r["seed"], r["fold"]) for r in read(told.output)})
-    print_tables(read(told.output))
+                measure(told, seed, fold, {(r["side"], r["seed"], r["fold"]) for r in read_rows(told.output)})
+    print_tables(read_rows(told.output))
 
 
 if __name__ == "__main__":

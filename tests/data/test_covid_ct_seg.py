@@ -7,7 +7,7 @@ import pytest
 
 from chestseg.config import Source
 from chestseg.data.covid_ct_seg import OTHER_NAME, list_covid_ct_seg
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
+from chestseg.data.pairs import NO_IMAGE, UNLABELLED
 from tests.data.volumes import GREY, HU, MASK, volume_data, write_volume
 
 LUNGS_AND_INFECTION = MASK * 3 + (HU < -600).astype(np.uint8)

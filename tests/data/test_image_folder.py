@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from chestseg.config import Source
-from chestseg.data.image_folder import NO_IMAGE, OTHER_FILE, UNLABELLED, list_image_folder
+from chestseg.data.image_folder import OTHER_FILE, list_image_folder
+from chestseg.data.pairs import NO_IMAGE, UNLABELLED
 from chestseg.dicom.write import write_radiograph
 from tests.data.pictures import write_picture
 

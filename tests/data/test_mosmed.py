@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from chestseg.config import Source
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
 from chestseg.data.mosmed import NO_SEVERITY, list_mosmed
+from chestseg.data.pairs import NO_IMAGE, UNLABELLED
 from tests.data.volumes import HU, MASK, volume_data, write_volume
 
 

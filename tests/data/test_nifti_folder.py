@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from chestseg.config import Source
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
 from chestseg.data.nifti_folder import OTHER_FILE, list_nifti_folder
+from chestseg.data.pairs import NO_IMAGE, UNLABELLED
 from tests.data.volumes import HU, MASK, volume_data, write_volume
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from chestseg.config import Source
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
 from chestseg.data.nnunet import list_nnunet
+from chestseg.data.pairs import NO_IMAGE, UNLABELLED
 from tests.data.volumes import HU, MASK, volume_data, write_volume
 
 V1 = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "infiltrate"}, "numTraining": 1}

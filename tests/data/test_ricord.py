@@ -11,7 +11,7 @@ import pytest
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.config import Source
-from chestseg.data.image_folder import NO_IMAGE
+from chestseg.data.pairs import NO_IMAGE
 from chestseg.data.ricord import EXAM_ONLY, LINES_LOST, MULTI_FRAME, NOT_ANNOTATED, OTHER_LABELS, OTHER_SERIES, PART, list_ricord
 from chestseg.dicom.write_series import write_series
 from tests.data.test_ricord_annotations import LABELS, box

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 
 from chestseg.config import CxrExperiment, Experiment, parse
+from tests.training.folds_in_memory import FoldsInMemory
 
 
-class ArraysInMemory:
+class ArraysInMemory(FoldsInMemory):
     """Discs on noise: every second case has one, cases 0 to 3 are fold 0."""
 
     hash = "generated"
@@ -22,14 +23,6 @@ class ArraysInMemory:
             y, x = draw.integers(size // 4, 3 * size // 4, 2)
             self.masks[case, y - 8 : y + 8, x - 8 : x + 8] = 1
         self.images += self.masks * 120
-
-    def indices(self, split: str = "train", fold: int | None = None, exclude_fold: int | None = None) -> np.ndarray:
-        keep = np.ones(len(self.fold), bool)
-        if fold is not None:
-            keep &= self.fold == fold
-        if exclude_fold is not None:
-            keep &= self.fold != exclude_fold
-        return np.flatnonzero(keep)
 
     def image(self, index: int, size: int) -> np.ndarray:
         return cv2.resize(self.images[index], (size, size), interpolation=cv2.INTER_AREA)

@@ -3,11 +3,12 @@
 import numpy as np
 
 from chestseg.config import CtExperiment, Experiment, Spacing, parse
+from tests.training.folds_in_memory import FoldsInMemory
 
 COARSE, FINE = (4.0, 2.0, 2.0), (4.0, 1.0, 1.0)
 
 
-class VolumesInMemory:
+class VolumesInMemory(FoldsInMemory):
     """Boxes in noise: all but every third volume have one, volumes 0 and 1 are fold 0."""
 
     hash = "generated"
@@ -28,14 +29,6 @@ class VolumesInMemory:
             image += mask * 120
             self.arrays[case, FINE] = image, mask
             self.arrays[case, COARSE] = np.ascontiguousarray(image[:, ::2, ::2]), np.ascontiguousarray(mask[:, ::2, ::2])
-
-    def indices(self, split: str = "train", fold: int | None = None, exclude_fold: int | None = None) -> np.ndarray:
-        keep = np.ones(len(self.fold), bool)
-        if fold is not None:
-            keep &= self.fold == fold
-        if exclude_fold is not None:
-            keep &= self.fold != exclude_fold
-        return np.flatnonzero(keep)
 
     def image(self, index: int, spacing: Spacing) -> np.ndarray:
         return self.arrays[index, spacing][0]

@@ -1,8 +1,9 @@
 """The resolution schedule: an ordered list of stages, each a whole training at one size."""
 
+from abc import ABC, abstractmethod
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chestseg.config.strict import Strict
 
@@ -69,7 +70,7 @@ class Swa(Strict):
     """Micro-batches over which batch-norm statistics are re-estimated for an average."""
 
 
-class Stage(Strict):
+class Stage(Strict, ABC):
     """One training at one resolution. Weights pass from stage to stage; the optimiser starts anew."""
 
     epochs: int = Field(ge=1)
@@ -105,9 +106,9 @@ class Stage(Strict):
         return self
 
     @property
+    @abstractmethod
     def resolution(self) -> str:
         """What the stage sees, in words."""
-        raise NotImplementedError
 
     @property
     def micro_batches(self) -> int:
@@ -144,16 +145,10 @@ class VolumeStage(Stage):
         """Spacing and patch."""
         return f"{' x '.join(f'{mm:g}' for mm in self.spacing)} mm, patches {' x '.join(map(str, self.patch))}"
 
-    @field_validator("spacing")
+    @field_validator("spacing", "patch")
     @classmethod
-    def _positive_spacing(cls, spacing: Spacing) -> Spacing:
-        if min(spacing) <= 0:
-            raise ValueError(f"{list(spacing)}: millimetres between slices, rows and columns are positive")
-        return spacing
-
-    @field_validator("patch")
-    @classmethod
-    def _positive_patch(cls, patch: Triple) -> Triple:
-        if min(patch) <= 0:
-            raise ValueError(f"{list(patch)}: voxels along slices, rows and columns are positive")
-        return patch
+    def _positive(cls, extent: Spacing | Triple, field: ValidationInfo) -> Spacing | Triple:
+        if min(extent) <= 0:
+            unit = "millimetres between" if field.field_name == "spacing" else "voxels along"
+            raise ValueError(f"{list(extent)}: {unit} slices, rows and columns are positive")
+        return extent

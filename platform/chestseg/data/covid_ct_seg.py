@@ -10,8 +10,8 @@ from pathlib import Path
 
 from chestseg.config import Source
 from chestseg.data.cases import LeftOut, Listing
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
 from chestseg.data.nifti_files import label_values, niftis_by_stem
+from chestseg.data.pairs import unpaired
 from chestseg.data.tree import source_name
 from chestseg.data.volume_cases import LabelFile, VolumeSource
 
@@ -57,9 +57,7 @@ def list_covid_ct_seg(source: Source) -> Listing:
     ]
     if not cases:
         raise ValueError(f"{root}: no image of COVID-19-CT-Seg has a mask: unpack the images and Lung_and_Infection_Mask beside each other")
-    left_out = [LeftOut(case_id, path, UNLABELLED, name) for case_id, path in images.items() if case_id not in masks]
-    left_out += [LeftOut(case_id, path, NO_IMAGE, name) for case_id, path in masks.items() if case_id not in images]
-    return Listing(cases, others + left_out)
+    return Listing(cases, others + unpaired(images, masks, name))
 
 
 def _folder(root: Path, source: Source, field: str, names: tuple[str, ...]) -> Path:

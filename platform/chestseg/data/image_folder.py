@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from chestseg.config import Source
-from chestseg.data.cases import CaseSource, LeftOut, Listing
+from chestseg.data.cases import CaseSource, Listing
+from chestseg.data.pairs import masks_beside, other_files, unpaired
 from chestseg.data.tree import IMAGES, files_by_stem, source_name
 
-UNLABELLED = "no mask, so it is unlabelled"
-NO_IMAGE = "a mask, but no image"
 OTHER_FILE = "not called .dcm, .png or .jpg"
 
 
@@ -23,7 +22,7 @@ def list_image_folder(source: Source) -> Listing:
     images, others = files_by_stem(root / source.images, IMAGES)
     if not images:
         raise ValueError(f"{root / source.images}: no DICOM, PNG or JPEG file in it: correct the source's `images`")
-    masks = _masks(root, source.masks, images)
+    masks = masks_beside(images, root, source.masks, lambda folder: files_by_stem(folder, IMAGES))
     negative = source.without_mask == "negative"
     cases = [
         CaseSource(case_id, name, path, mask_path=masks.get(case_id), negative=case_id not in masks)
@@ -32,17 +31,5 @@ def list_image_folder(source: Source) -> Listing:
     ]
     if not cases:
         raise ValueError(f"{root}: no image has a mask: set the source's `masks`, or `without_mask: negative` if all are free of disease")
-    left_out = [LeftOut(Path(path).name, path, OTHER_FILE, name) for path in others]
-    left_out += [LeftOut(case_id, path, NO_IMAGE, name) for case_id, path in masks.items() if case_id not in images]
-    if not negative:
-        left_out += [LeftOut(case_id, path, UNLABELLED, name) for case_id, path in images.items() if case_id not in masks]
+    left_out = other_files(others, OTHER_FILE, name) + unpaired(images, masks, name, unlabelled=not negative)
     return Listing(cases, left_out)
-
-
-def _masks(root: Path, folder: str | None, images: dict[str, str]) -> dict[str, str]:
-    if folder is None:
-        return {}
-    masks, _ = files_by_stem(root / folder, IMAGES)
-    if not masks.keys() & images.keys():
-        raise ValueError(f"{root / folder}: no mask is called like an image: rename them, or set `masks: null` if there are none")
-    return masks

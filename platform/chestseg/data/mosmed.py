@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chestseg.config import Source
 from chestseg.data.cases import LeftOut, Listing
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
 from chestseg.data.nifti_files import label_values, niftis_by_stem
+from chestseg.data.pairs import UNLABELLED, unpaired
 from chestseg.data.tree import source_name
 from chestseg.data.volume_cases import LabelFile, VolumeSource
 
@@ -52,5 +52,5 @@ def list_mosmed(source: Source) -> Listing:
         raise ValueError(
             f"{root}: none of {len(files)} files is a study in CT-0 to CT-4 with a mask: unpack MosMed's studies and masks there"
         )
-    left_out += [LeftOut(case_id, path, NO_IMAGE, name) for case_id, path in masks.items() if case_id not in files]
+    left_out += unpaired(files, masks, name, unlabelled=False)
     return Listing(cases, left_out)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from chestseg.config import Source
-from chestseg.data.cases import LeftOut, Listing
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
+from chestseg.data.cases import Listing
 from chestseg.data.nifti_files import niftis_by_stem
+from chestseg.data.pairs import masks_beside, other_files, unpaired
 from chestseg.data.tree import source_name
 from chestseg.data.volume_cases import LabelFile, VolumeSource
 
@@ -23,7 +23,7 @@ def list_nifti_folder(source: Source) -> Listing:
     """
     root, name = Path(source.path), source_name(source)
     images, others = niftis_by_stem(root / source.images)
-    masks = _masks(root, source.masks, images)
+    masks = masks_beside(images, root, source.masks, niftis_by_stem)
     infiltrate, known = _labels(source)
     negative = source.without_mask == "negative"
     cases = [
@@ -43,20 +43,8 @@ def list_nifti_folder(source: Source) -> Listing:
         raise ValueError(
             f"{root}: no image has a mask: set the source's `masks`, or `without_mask: negative` if all are free of infiltrates"
         )
-    left_out = [LeftOut(Path(path).name, path, OTHER_FILE, name) for path in others]
-    left_out += [LeftOut(case_id, path, NO_IMAGE, name) for case_id, path in masks.items() if case_id not in images]
-    if not negative:
-        left_out += [LeftOut(case_id, path, UNLABELLED, name) for case_id, path in images.items() if case_id not in masks]
+    left_out = other_files(others, OTHER_FILE, name) + unpaired(images, masks, name, unlabelled=not negative)
     return Listing(cases, left_out)
-
-
-def _masks(root: Path, folder: str | None, images: dict[str, str]) -> dict[str, str]:
-    if folder is None:
-        return {}
-    masks, _ = niftis_by_stem(root / folder)
-    if not masks.keys() & images.keys():
-        raise ValueError(f"{root / folder}: no mask is called like an image: rename them, or set `masks: null` if there are none")
-    return masks
 
 
 def _labels(source: Source) -> tuple[tuple[int, ...], tuple[int, ...] | None]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from chestseg.config import Source
-from chestseg.data.cases import LeftOut, Listing
-from chestseg.data.image_folder import NO_IMAGE, UNLABELLED
+from chestseg.data.cases import Listing
 from chestseg.data.nifti_files import label_values, niftis_by_stem
+from chestseg.data.pairs import unpaired
 from chestseg.data.tree import source_name
 from chestseg.data.volume_cases import LabelFile, VolumeSource
 
@@ -45,9 +45,7 @@ def list_nnunet(source: Source) -> Listing:
     ]
     if not cases:
         raise ValueError(f"{root}: no image of imagesTr has a file of its name in labelsTr: ID_0000.nii.gz goes with ID.nii.gz")
-    left_out = [LeftOut(case_id, path, UNLABELLED, name) for case_id, path in images.items() if case_id not in masks]
-    left_out += [LeftOut(case_id, path, NO_IMAGE, name) for case_id, path in masks.items() if case_id not in images]
-    return Listing(cases, left_out)
+    return Listing(cases, unpaired(images, masks, name))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chestseg.config import Source
 from chestseg.data.cases import LeftOut, Listing
-from chestseg.data.image_folder import NO_IMAGE
+from chestseg.data.pairs import NO_IMAGE
 from chestseg.data.ricord_annotations import DRAWN, Annotations, Outline, OutlineFile, read_annotations
 from chestseg.data.tree import source_name
 from chestseg.data.volume_cases import VolumeSource

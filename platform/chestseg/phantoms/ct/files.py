@@ -1,6 +1,6 @@
 """CT phantoms as files: one as a DICOM series, or many as NIfTI images and masks in two folders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chestseg.arrays.volume import Volume
@@ -88,13 +88,21 @@ def write_ct_nifti(
     folder = Path(folder)
     check_data_set(folder, (IMAGES, MASKS), count, positive_share, shape, spacing)
     with whole_folder(folder) as draft:
-        for i in range(count):
-            phantom = make_ct_phantom(phantom_seed(seed, i), shape, spacing, is_positive(seed, i, positive_share))
+        for i, _, phantom in ct_phantoms(count, seed, shape, spacing, positive_share, progress):
             name = f"phantom_{i:04d}.nii.gz"
             write_nifti(draft / IMAGES / name, phantom.volume)
             write_nifti(draft / MASKS / name, Volume(phantom.mask, phantom.volume.grid))
-            if progress is not None:
-                progress(i + 1, count)
+
+
+def ct_phantoms(
+    count: int, seed: int, shape: Triple, spacing: Spacing, positive_share: float, progress: Progress | None
+) -> Iterator[tuple[int, int, CtPhantom]]:
+    """Number, seed and phantom of each of a data set; `progress` hears of one when the caller asks for the next."""
+    for i in range(count):
+        own = phantom_seed(seed, i)
+        yield i, own, make_ct_phantom(own, shape, spacing, is_positive(seed, i, positive_share))
+        if progress is not None:
+            progress(i + 1, count)
 
 
 def phantom_seed(seed: int, i: int) -> int:

@@ -15,12 +15,11 @@ from chestseg.phantoms.ct.files import (
     POSITIVE_SHARE,
     Progress,
     check_data_set,
+    ct_phantoms,
     ct_uids,
-    is_positive,
-    phantom_seed,
     write_phantom_series,
 )
-from chestseg.phantoms.ct.make import SHAPE, SPACING, CtPhantom, make_ct_phantom
+from chestseg.phantoms.ct.make import SHAPE, SPACING, CtPhantom
 from chestseg.seed import seed_for
 
 TREE = "MIDRC-RICORD-1A"
@@ -80,14 +79,10 @@ def write_ricord(
     check_data_set(folder, (TREE, ANNOTATIONS), count, positive_share, shape, spacing)
     with whole_folder(folder) as draft:
         rows: list[Row] = []
-        for i in range(count):
-            one = phantom_seed(seed, i)
-            phantom = make_ct_phantom(one, shape, spacing, is_positive(seed, i, positive_share))
-            _write_study(draft / TREE, phantom, one, coronal=i % 2 == 1)
+        for i, own, phantom in ct_phantoms(count, seed, shape, spacing, positive_share, progress):
+            _write_study(draft / TREE, phantom, own, coronal=i % 2 == 1)
             if i % UNANNOTATED_EVERY != UNANNOTATED_EVERY - 1:
-                rows += _annotate(phantom, one)
-            if progress is not None:
-                progress(i + 1, count)
+                rows += _annotate(phantom, own)
         order = np.random.default_rng(seed_for("ct rows", seed)).permutation(len(rows))
         (draft / ANNOTATIONS).write_text(json.dumps(_export([rows[at] for at in order]), indent=1), "ascii")
 

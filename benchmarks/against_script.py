@@ -1,0 +1,79 @@
+"""What the comparisons with a plain script on small real sets share: both sides' clocks and seeds, and the trainings' answers.
+
+Minutes are of processor time, divided by the threads: other jobs on the machine then take nothing from either side.
+"""
+
+import importlib.util
+import json
+import random
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from chestseg.config import Experiment
+from chestseg.training.group import Group
+from chestseg.training.reporter import FolderReporter
+from chestseg.training.run import train
+
+Weights = dict[str, torch.Tensor]
+
+
+class Trained(NamedTuple):
+    """What one training leaves: `averaged` is what the run gives out, `last` the last epoch's weights without SWA."""
+
+    minutes: float
+    averaged: Weights
+    last: Weights
+
+
+def train_timed(experiment: Experiment, dataset: Any, threads: int) -> Trained:
+    """Train from the first weight to the averaged last one."""
+    torch.set_num_threads(threads)
+    with TemporaryDirectory() as folder:
+        started = time.process_time()
+        final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
+        minutes = (time.process_time() - started) / 60 / threads
+        stage, epoch = len(experiment.stages) - 1, experiment.stages[-1].epochs - 1
+        snapshot = Path(folder, "snapshots", f"stage{stage}-epoch{epoch:04d}.safetensors")
+        return Trained(minutes, load_file(final), load_file(snapshot))
+
+
+def ways(trained: Trained) -> list[tuple[str, Weights, bool]]:
+    """Each way to score a training: the side's name, its weights, and whether it flips."""
+    sides = (("", trained.averaged), ("no swa", trained.last))
+    return [
+        (", ".join(filter(None, [swa, "" if tta else "no tta"])) or "chestseg", weights, tta)
+        for swa, weights in sides
+        for tta in (True, False)
+    ]
+
+
+def plain_script(path: Path, threads: int, seed: int, fold: int) -> Any:
+    """The plain script as a module, its clock the processor's, its random states seeded by seed and fold."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    torch.set_num_threads(threads)
+    plain.time = SimpleNamespace(time=lambda: time.process_time() / threads)
+    for seeded in (torch.manual_seed, np.random.seed, random.seed):
+        seeded(1000 * seed + fold)
+    return plain
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Results so far, a line each."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Keep a result."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(f"{row['side']}, seed {row['seed']}, fold {row['fold']}: {row['minutes']:.2f} min, dice {np.mean(row['dice']):.3f}", flush=True)
