@@ -7,10 +7,11 @@ from chestseg.config.model import ConvUNet3DModel, Model, SliceUNetModel, UNet2D
 from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
 from chestseg.config.stage import Loss, Optimiser, RadiographStage, Spacing, Stage, Swa, Triple, VolumeStage
 from chestseg.config.strict import Strict
+from chestseg.config.windows import Windows
 
 __all__ = [
     "ConvUNet3DModel", "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing",
     "RadiographData", "RadiographStage", "SliceUNetModel", "Source", "Spacing", "Stage", "Strict", "Swa", "Tracking", "Training", "Triple",
-    "UNet2DModel", "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "experiment_from", "load_experiment",
-    "parse",
+    "UNet2DModel", "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "Windows", "experiment_from",
+    "load_experiment", "parse",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
 """The resolution schedule: an ordered list of stages, each a whole training at one size."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
 
 from chestseg.config.strict import Strict
 
@@ -61,13 +61,28 @@ class Swa(Strict):
     """Stochastic weight averaging over a window of epochs at the end of a stage (Izmailov et al. 2018)."""
 
     last: int = Field(default=5, ge=1)
-    """How many of the last epochs the window spans."""
+    """How many epochs the window spans."""
     stride: int = Field(default=1, ge=1)
-    """Every `stride`-th epoch of the window counts, the last one always."""
+    """Every `stride`-th epoch of the window counts, its last one always."""
+    skip: int = Field(default=0, ge=0)
+    """How many of the stage's last epochs lie behind the window."""
+    tail: int | None = Field(default=None, ge=1)
+    """How many of the stage's last epochs have the constant rate `lr`, and their weights kept; `last` and `skip` together when null."""
     lr: float | None = Field(default=None, gt=0)
-    """Constant learning rate inside the window; null keeps the stage's curve."""
+    """Constant learning rate of the tail; null keeps the stage's curve."""
     batch_norm_batches: int = Field(default=64, ge=1)
     """Micro-batches over which batch-norm statistics are re-estimated for an average."""
+
+    @property
+    def constant(self) -> int:
+        """Epochs at the end of the stage that have the rate `lr`, where there is one."""
+        return self.skip + self.last if self.tail is None else self.tail
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was added later is left out while it says nothing: the digests of earlier experiments, and so their runs, stay."""
+        unsaid = {"skip": 0, "tail": None}
+        return {key: value for key, value in dump(self).items() if key not in unsaid or value != unsaid[key]}
 
 
 class Stage(Strict, ABC):
@@ -101,8 +116,11 @@ class Stage(Strict, ABC):
         shares = (self.positives,) if isinstance(self.positives, (int, float)) else (self.positives or ())
         if any(not 0 <= s <= 1 for s in shares):
             raise ValueError(f"positives {self.positives}: shares lie between 0 and 1")
-        if self.swa and self.swa.last > self.epochs:
-            raise ValueError(f"swa.last {self.swa.last} is longer than the stage's {self.epochs} epochs")
+        if self.swa and self.swa.skip + self.swa.last > self.epochs:
+            skip = f" with swa.skip {self.swa.skip}" if self.swa.skip else ""
+            raise ValueError(f"swa.last {self.swa.last}{skip} is longer than the stage's {self.epochs} epochs: lower it, or raise epochs")
+        if self.swa and (self.swa.tail or 0) > self.epochs:
+            raise ValueError(f"swa.tail {self.swa.tail} is longer than the stage's {self.epochs} epochs: lower it, or raise epochs")
         return self
 
     @property
