@@ -6,14 +6,14 @@
 import hashlib
 import json
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from chestseg.config.data import Data, RadiographData, VolumeData, a_folder
 from chestseg.config.model import Model, UNet2DModel, UNet3DModel, VolumeModel
 from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
-from chestseg.config.stage import RadiographStage, Stage, VolumeStage
+from chestseg.config.stage import RadiographStage, Spacing, Stage, VolumeStage
 from chestseg.config.strict import Strict
 
 
@@ -37,6 +37,9 @@ class Training(Strict):
     """Steps between checkpoints; one is also written at the end of every epoch that is validated."""
     max_failures: int = Field(default=3, ge=0)
     """How many times Ray restarts the workers from the last checkpoint."""
+    compare_at: Annotated[int, Field(gt=0)] | Spacing | None = None
+    """Where validations compare masks: an edge in pixels, of volumes a spacing in mm; each stage's own resolution when null. With it,
+    trainings that end at different resolutions are compared on one grid."""
 
 
 class Tracking(Strict):
@@ -107,6 +110,8 @@ class Experiment(Strict):
         """
         shaping = self.model_dump(include={"track", "seed", "fold", "model", "stages"}, mode="json")
         shaping["training"] = self.training.model_dump(include={"precision", "channels_last", "compile"})
+        if self.training.compare_at and any(stage.early_stop for stage in self.stages):
+            shaping["compare_at"] = self.training.compare_at  # it decides when a stage ends
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -130,6 +135,9 @@ class CxrExperiment(Experiment):
         sizes = [stage.size for stage in self.stages]
         if max(sizes) > max(self.data.sizes):
             raise ValueError(f"a stage of size {max(sizes)} is larger than all data.sizes {list(self.data.sizes)}: add it there")
+        compare_at = self.training.compare_at
+        if compare_at is not None and (not isinstance(compare_at, int) or compare_at > max(self.data.sizes)):
+            raise ValueError(f"training.compare_at {compare_at}: give an edge in pixels, at most {max(self.data.sizes)} as in data.sizes")
         if sizes != sorted(sizes):
             raise ValueError(f"stages of sizes {sizes}: a resolution schedule may not go down")
         if self.postprocessing.empty_threshold is not None and not self.model.empty_head:
@@ -154,6 +162,9 @@ class CtExperiment(Experiment):
         for place, stage in enumerate(self.stages):
             if stage.spacing not in self.data.spacings:
                 raise ValueError(f"stages.{place}.spacing {list(stage.spacing)} is not among data.spacings: add it there")
+        compare_at = self.training.compare_at
+        if compare_at is not None and compare_at not in self.data.spacings:
+            raise ValueError(f"training.compare_at {compare_at}: give one of data.spacings {[list(s) for s in self.data.spacings]}")
         voxels = [math.prod(stage.spacing) for stage in self.stages]
         if voxels != sorted(voxels, reverse=True):
             raise ValueError("the voxels of a stage are larger than those of the stage before: a resolution schedule may not go down")

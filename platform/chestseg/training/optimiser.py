@@ -36,14 +36,14 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 def learning_rate(stage: Stage, step: int, steps_per_epoch: int) -> float:
     """The rate before factors at a step of a stage, counted from 0.
 
-    Inside an SWA window with a rate of its own it is constant, and the curve before ends where the window starts.
+    Inside the tail that SWA gives a rate of its own it is constant, and the curve before ends where the tail starts.
     """
     config, total = stage.optimiser, stage.epochs * steps_per_epoch
     if stage.swa and stage.swa.lr:
-        window = (stage.epochs - stage.swa.last) * steps_per_epoch
-        if step >= window:
+        tail = (stage.epochs - stage.swa.constant) * steps_per_epoch
+        if step >= tail:
             return stage.swa.lr
-        total = window
+        total = tail
     done = step / max(1, total - 1)
     if config.curve == "one_cycle":
         if done < ONE_CYCLE_RISE:

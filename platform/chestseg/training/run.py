@@ -61,7 +61,7 @@ def training_cases(experiment: Experiment, dataset: PreparedDataset) -> Cases:
         raise ValueError(f"{len(training)} training cases for {experiment.training.workers} workers: lower training.workers or add cases")
     for index, stage in enumerate(experiment.stages):
         _require_prepared(stage, f"stages.{index}", dataset)
-    cases = Cases(dataset, training, dataset.positive[training], validation)
+    cases = Cases(dataset, training, dataset.positive[training], validation, experiment.training.compare_at)
     for index, stage in enumerate(experiment.stages):
         Sampler(cases.training, cases.positive, stage, index, experiment.seed)
     return cases

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from chestseg.config import Spacing
 from chestseg.data.examples import examples_of
 from chestseg.data.loader import EpochBatches, MicroBatch, micro_batches
 from chestseg.data.sampling import EpochPlan, Sampler
-from chestseg.training.averaging import Snapshots, window
-from chestseg.training.batch_norm import BatchNorms
+from chestseg.training.averaging import Snapshots, kept, re_estimate, window
 from chestseg.training.checkpoint import Position, Progress
 from chestseg.training.engine import Engine
 from chestseg.training.reporter import Report
@@ -33,6 +33,8 @@ class Cases:
     positive: np.ndarray
     """Of the training cases."""
     validation: np.ndarray
+    compare_at: int | Spacing | None = None
+    """Where masks of validation cases are compared; at the stage's own resolution when None."""
 
 
 class StageRun:
@@ -77,7 +79,7 @@ class StageRun:
         progress, stage = self.progress, self.stage
         due = (epoch + 1) % stage.validate_every == 0 or epoch + 1 == stage.epochs
         if due and len(self.cases.validation):
-            metrics |= validate(self.engine, self.cases.arrays, self.cases.validation)
+            metrics |= validate(self.engine, self.cases.arrays, self.cases.validation, self.cases.compare_at)
             self._remember_best(epoch, metrics["val_dice"])
         if self.group.rank == 0 and self._worth_keeping(epoch):
             self.snapshots.save(self.index, epoch, self.engine.network.state_dict())
@@ -95,7 +97,7 @@ class StageRun:
         """Epochs an average may need; with early stopping, the end is not known and the best epoch may be any."""
         if self.stage.early_stop:
             return True
-        return self.stage.swa is not None and epoch in window(self.stage.swa, self.stage.epochs - 1)
+        return self.stage.swa is not None and epoch in kept(self.stage.swa, self.stage.epochs - 1)
 
     def _end(self, processes: int) -> None:
         """Give the network the stage's final weights: SWA's average, the best epoch where it stops early, else the last epoch's."""
@@ -108,7 +110,7 @@ class StageRun:
         else:
             return
         if len(self.cases.validation):
-            metrics = validate(self.engine, self.cases.arrays, self.cases.validation)
+            metrics = validate(self.engine, self.cases.arrays, self.cases.validation, self.cases.compare_at)
             final = {f"final_{name}": value for name, value in metrics.items()}
             self.save(Report(self.index, None, self.progress.position.steps_done, final), None)
 
@@ -116,19 +118,17 @@ class StageRun:
         """Give the network the mean of some epochs' weights, with batch-norm statistics re-estimated on training images."""
         assert self.stage.swa is not None
         self._load(lambda: self.snapshots.average(self.index, epochs))
-        self.engine.freeze()
-        steps = math.ceil(self.stage.swa.batch_norm_batches / self.stage.micro_batches)
+        plan = self.norm_plan(self.stage.swa.batch_norm_batches)
+        re_estimate(self.engine, self._batches(plan, self.stage.epochs, 0, processes), plan.steps)
+
+    def norm_plan(self, batches: int) -> EpochPlan:
+        """Steps of at least so many micro-batches, all of an epoch's where it has fewer, for batch-norm statistics."""
         # The epoch after the last is one that no weights were trained on.
-        plan = EpochPlan(self.sampler.epoch(self.stage.epochs).cases[:steps])
-        norms = BatchNorms(self.engine.network)
-        count = self.stage.micro_batches
-        recorded = torch.zeros(plan.steps * count, norms.width, device=self.group.device)
-        with torch.no_grad(), norms.recording():
-            for batch in self._batches(plan, self.stage.epochs, 0, processes):
-                self.engine.logits(batch.images)
-                recorded[batch.step * count + batch.number] = norms.read()
-        norms.pool(self.group.sum_(recorded))
-        norms.count(len(recorded))
+        return EpochPlan(self.sampler.epoch(self.stage.epochs).cases[: math.ceil(batches / self.stage.micro_batches)])
+
+    def norm_batches(self, batches: int) -> list[MicroBatch]:
+        """The micro-batches of `norm_plan`, loaded."""
+        return list(self._batches(self.norm_plan(batches), self.stage.epochs, 0, 0))
 
     def _load(self, read: Callable[[], dict[str, torch.Tensor]]) -> None:
         """Only rank 0 reads what it alone has written; the others may not see its disk yet."""
