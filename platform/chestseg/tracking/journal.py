@@ -59,8 +59,30 @@ class Registration:
     tags: dict[str, str]
 
 
-Entry = Metric | Files | Status | Registration
-KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Metric, Files, Status, Registration)}
+@dataclass(frozen=True)
+class Opening:
+    """A run to be made as soon as MLflow can be reached; until then, and in the journal for good, it is known by a key of ours."""
+
+    run: str
+    """The key."""
+    name: str
+    parent: str | None
+    """Key of the run it lies under."""
+    tags: dict[str, str]
+    parameters: dict[str, str]
+    time: int
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags of a run that change or come later."""
+
+    run: str
+    tags: dict[str, str]
+
+
+Entry = Metric | Files | Status | Registration | Opening | Tags
+KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Metric, Files, Status, Registration, Opening, Tags)}
 
 
 class Journal:
@@ -72,6 +94,7 @@ class Journal:
         self._points: set[tuple[str, str, int]] = set()
         self._steps: dict[tuple[str, str], int] = {}
         self._status: dict[str, RunStatus] = {}
+        self._tags: dict[str, dict[str, str]] = {}
         self._cut_torn_line()
         for entry, _ in read_entries(self.path):
             self._take(entry)
@@ -80,7 +103,7 @@ class Journal:
         """Write entries that are new, all of them synced to disk on return, and say how many those are.
 
         A point is dropped where its run, key and step are held already (training that resumes repeats steps, at other times); a
-        status where it is the run's last one.
+        status where it is the run's last one; a run's second opening; tags that hold already.
         """
         with self._lock:
             fresh = [entry for entry in entries if self._take(entry)]
@@ -107,6 +130,15 @@ class Journal:
             if self._status.get(entry.run) == entry.status:
                 return False
             self._status[entry.run] = entry.status
+        elif isinstance(entry, Opening):
+            if entry.run in self._tags:
+                return False
+            self._tags[entry.run] = dict(entry.tags)
+        elif isinstance(entry, Tags):
+            held = self._tags.setdefault(entry.run, {})
+            if entry.tags.items() <= held.items():
+                return False
+            held.update(entry.tags)
         return True
 
     def _write(self, entries: list[Entry]) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from chestseg.tracking.journal import Journal, Metric, Status
-from chestseg.tracking.sender import Sender
+from chestseg.tracking.sender import Sender, count_pending
 from chestseg.tracking.system import SystemMetrics
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 class Recorder:
     """Records metrics of a run and its stages. Open one in one process at a time, and close it, or use it in a `with` block."""
 
-    def __init__(self, run: TrackedRun, system_every: float | None = 30.0) -> None:
+    def __init__(self, run: TrackedRun, system_every: float | None = 30.0, sends: bool = True) -> None:
         """Open the journal and start sending.
 
         Args:
             run: the tracked run.
             system_every: seconds between points of the machine's load (of this process's machine); None records none.
+            sends: False where another process sends the journal to MLflow, which this one then never talks to.
         """
         self._run = run
         self._journal = Journal(run.folder)
-        self._sender = Sender(run.folder, run.uri)
+        self._sender = Sender(run.folder, run.uri) if sends else None
         self._system = SystemMetrics(self._record_system, system_every) if system_every else None
 
     def record(self, values: Mapping[str, float], step: int, stage: int | None = None) -> None:
@@ -46,10 +47,10 @@ class Recorder:
         self._journal.append([Status(self._run.run_of(stage), "FINISHED", milliseconds())])
 
     def close(self, timeout: float = 15.0) -> int:
-        """Stop, send what can be sent within `timeout` seconds, and return how many entries are left for `chestseg sync`."""
+        """Stop, send what can be sent within `timeout` seconds, and return how many entries are left to send."""
         if self._system:
             self._system.close()
-        return self._sender.close(timeout)
+        return self._sender.close(timeout) if self._sender else count_pending(self._run.folder)
 
     def __enter__(self) -> Self:
         return self

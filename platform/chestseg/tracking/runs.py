@@ -49,16 +49,31 @@ def _created(client: MlflowClient, tracking: Tracking, run_dir: Path, experiment
     from mlflow.tracking.context.registry import resolve_tags
 
     home = experiment_id(client, tracking.experiment)
-    tags = {
-        "dataset_hash": dataset_hash,
-        "config_digest": experiment.digest,
-        "chestseg_version": chestseg.__version__,
-        "code_version": code_version(),
-        "mlflow.source.git.commit": git_commit() or "",
-    }
-    known = resolve_tags({key: value for key, value in tags.items() if value})  # adds MLflow's own: who runs what, and from where
+    known = resolve_tags(tags_of(experiment.digest, dataset_hash))  # adds MLflow's own: who runs what, and from where
     run_id = client.create_run(home, run_name=experiment.name, tags=known).info.run_id
     return TrackedRun(run_dir, checked_uri(tracking.uri), home, experiment.digest, run_id).save()
+
+
+def tags_of(digest: str, dataset_hash: str | None = None) -> dict[str, str]:
+    """What a run is made of: configuration, data and code."""
+    tags = {
+        "dataset_hash": dataset_hash,
+        "config_digest": digest,
+        "chestseg_version": chestseg.__version__,
+        "code_version": code_version(),
+        "mlflow.source.git.commit": git_commit(),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def parameters_of(experiment: Experiment) -> dict[str, str]:
+    """The keys that say what is learned, as a run's parameters."""
+    return flattened(experiment.model_dump(exclude={"tracking", "storage"}))
+
+
+def stage_name(experiment: Experiment, index: int) -> str:
+    """What a stage's run is called."""
+    return f"{experiment.name} stage {index + 1}: {experiment.stages[index].resolution}"
 
 
 def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -> None:
@@ -66,8 +81,7 @@ def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -
     from mlflow.entities import Param
 
     held = client.get_run(run_id).data.params
-    wanted = flattened(experiment.model_dump(exclude={"tracking", "storage"}))
-    parameters = [Param(key, value) for key, value in wanted.items() if key not in held]
+    parameters = [Param(key, value) for key, value in parameters_of(experiment).items() if key not in held]
     for start in range(0, len(parameters), PARAMETERS_A_REQUEST):
         client.log_batch(run_id, params=parameters[start : start + PARAMETERS_A_REQUEST], synchronous=True)
 
@@ -75,8 +89,8 @@ def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -
 def _with_all_stages(run: TrackedRun, client: MlflowClient, experiment: Experiment) -> TrackedRun:
     """Make the child runs that are not there yet; each is saved at once, so a kill in between makes none twice."""
     for index in range(len(run.stage_run_ids), len(experiment.stages)):
-        name = f"{experiment.name} stage {index + 1}: {experiment.stages[index].resolution}"
-        child = client.create_run(run.experiment_id, run_name=name, tags={"mlflow.parentRunId": run.run_id, "stage": str(index)})
+        tags = {"mlflow.parentRunId": run.run_id, "stage": str(index)}
+        child = client.create_run(run.experiment_id, run_name=stage_name(experiment, index), tags=tags)
         run = replace(run, stage_run_ids=(*run.stage_run_ids, child.info.run_id)).save()
     return run
 

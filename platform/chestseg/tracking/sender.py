@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chestseg.files import whole_file
 from chestseg.tracking.environment import connect, reason, troubles
-from chestseg.tracking.journal import FILE, Entry, Files, Metric, Registration, Status, read_entries
+from chestseg.tracking.journal import FILE, Entry, Files, Metric, Opening, Registration, Status, Tags, read_entries
 from chestseg.tracking.registration import register_entry
+from chestseg.tracking.run_ids import RunIds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,20 +26,43 @@ BATCH = 1000
 LOG = logging.getLogger(__name__)
 
 
-def send_pending(folder: Path, client: MlflowClient) -> int:
+def send_pending(folder: Path, client: MlflowClient, ids: RunIds | None = None) -> int:
     """Send what the journal in `folder` holds beyond what was sent before, and return how many entries that was.
 
     A kill between sending and remembering makes the next call send a batch again, which changes nothing in MLflow.
+
+    Args:
+        folder: of the journal.
+        client: of MLflow.
+        ids: knows MLflow's ids where the journal calls runs by keys of ours; None where it calls them by MLflow's ids.
 
     Raises:
         One of `troubles()`: MLflow is away or refuses; what was sent until then is remembered.
     """
     sent = 0
     for batch, end in _batches(folder):
-        _send(client, folder, batch)
+        _send(client, folder, batch, ids)
         with whole_file(folder / SENT) as file:
             file.write_text(str(end))
         sent += len(batch)
+    return sent
+
+
+def send_all(folders: Iterable[Path], client: MlflowClient, ids: RunIds) -> int:
+    """Send several journals in this order; what is wrong with one is raised when the others are sent.
+
+    Raises:
+        One of `troubles()`.
+    """
+    sent, wrong = 0, None
+    for folder in folders:
+        try:
+            sent += send_pending(folder, client, ids)
+        except troubles() as error:
+            wrong = wrong or error
+            client.search_experiments(max_results=1)  # raises where MLflow is away altogether: then the others wait too
+    if wrong:
+        raise wrong
     return sent
 
 
@@ -49,7 +74,14 @@ def count_pending(folder: Path) -> int:
 class Sender:
     """Sends on a thread of its own and never disturbs the training: what can't be sent stays in the journal."""
 
-    def __init__(self, folder: Path, uri: str, every: float = 2.0, longest_wait: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        uri: str,
+        every: float = 2.0,
+        longest_wait: float = 60.0,
+        send: Callable[[Path, MlflowClient], int] = send_pending,
+    ) -> None:
         """Start sending.
 
         Args:
@@ -57,8 +89,9 @@ class Sender:
             uri: of MLflow.
             every: seconds between looks at the journal.
             longest_wait: seconds that the doubling pauses of an outage grow to.
+            send: sends what is pending in `folder` and wherever else it looks.
         """
-        self._folder, self._uri, self._every, self._longest_wait = folder, uri, every, longest_wait
+        self._folder, self._uri, self._every, self._longest_wait, self._send = folder, uri, every, longest_wait, send
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
         self._thread.start()
@@ -76,7 +109,7 @@ class Sender:
             closing = self._closing.wait(pause)
             try:
                 client = client or connect(self._uri)
-                send_pending(self._folder, client)
+                self._send(self._folder, client)
             except troubles() as error:
                 pause = min(2 * pause, self._longest_wait)
                 if not away:
@@ -101,8 +134,14 @@ def _sent(folder: Path) -> int:
     return offset if journal.exists() and offset <= journal.stat().st_size else 0
 
 
-def _send(client: MlflowClient, folder: Path, batch: list[Entry]) -> None:
-    match batch[0]:
+def _send(client: MlflowClient, folder: Path, batch: list[Entry], ids: RunIds | None) -> None:
+    if isinstance(batch[0], Opening):
+        assert ids, "a journal with openings is sent by the sweep it belongs to"
+        ids.make(batch[0])
+        return
+    if ids:
+        batch = [replace(entry, run=ids.of(entry.run)) for entry in batch if not ids.is_deleted(entry.run)]
+    match batch[0] if batch else None:
         case Metric():
             _send_metrics(client, [entry for entry in batch if isinstance(entry, Metric)])
         case Files() as files:
@@ -111,6 +150,9 @@ def _send(client: MlflowClient, folder: Path, batch: list[Entry]) -> None:
             _send_status(client, change)
         case Registration() as registration:
             register_entry(client, folder, registration)
+        case Tags() as change:
+            for key, value in change.tags.items():
+                client.set_tag(change.run, key, value)
 
 
 def _send_metrics(client: MlflowClient, metrics: list[Metric]) -> None:

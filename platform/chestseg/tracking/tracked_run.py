@@ -38,14 +38,16 @@ class TrackedRun:
     """Of the experiment's configuration."""
     run_id: str
     stage_run_ids: tuple[str, ...] = ()
+    sends: bool = True
+    """False for a sweep's trial, whose ids are keys of the sweep's: the sweep's driver sends, see `sweep_runs`."""
 
     def run_of(self, stage: int | None) -> str:
         """Id of a stage's run, or of the job's for None."""
         return self.run_id if stage is None else self.stage_run_ids[stage]
 
-    def recorder(self, system_every: float | None = 30.0) -> Recorder:
-        """Where rank 0 records metrics while it trains."""
-        return Recorder(self, system_every)
+    def recorder(self, system_every: float | None = 30.0, sends: bool = True) -> Recorder:
+        """Where rank 0 records metrics while it trains; a trial's keeps them for the driver, whatever `sends` says."""
+        return Recorder(self, system_every, sends and self.sends)
 
     def log_files(self, source: Path, artifact_path: str | None = None, stage: int | None = None) -> None:
         """Keep a file, or what a folder holds, as artifacts under `artifact_path` (the root when None). Sent by `send`."""
@@ -77,6 +79,8 @@ class TrackedRun:
 
     def send(self) -> bool:
         """Send what the journal holds; says whether nothing is left, and warns with the remedy where something is."""
+        if not self.sends:
+            return not count_pending(self.folder)
         try:
             send_pending(self.folder, connect(self.uri))
         except troubles() as error:
@@ -87,6 +91,7 @@ class TrackedRun:
 
     def close(self, status: RunStatus = "FINISHED") -> bool:
         """End the job's run and those of stages that have not ended, once, and send all; says whether nothing is left to send."""
+        assert self.sends, "a trial's runs are ended by its sweep's driver"
         journal, now = Journal(self.folder), milliseconds()
         running = [run for run in (*self.stage_run_ids, self.run_id) if journal.status(run) in (None, "RUNNING")]
         journal.append(Status(run, status, now) for run in running)
