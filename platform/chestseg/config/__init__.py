@@ -5,13 +5,15 @@ from chestseg.config.experiment import CtExperiment, CxrExperiment, Experiment, 
 from chestseg.config.load import experiment_from, load_experiment, parse
 from chestseg.config.model import ConvUNet3DModel, Model, SliceUNetModel, UNet2DModel, UNet3DModel, VolumeModel
 from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
+from chestseg.config.space import Space
 from chestseg.config.stage import Loss, Optimiser, RadiographStage, Spacing, Stage, Swa, Triple, VolumeStage
 from chestseg.config.strict import Strict
+from chestseg.config.sweep import Asha, Budget, Sweep, load_sweep
 from chestseg.config.windows import Windows
 
 __all__ = [
-    "ConvUNet3DModel", "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser", "Postprocessing",
-    "RadiographData", "RadiographStage", "SliceUNetModel", "Source", "Spacing", "Stage", "Strict", "Swa", "Tracking", "Training", "Triple",
-    "UNet2DModel", "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing", "VolumeStage", "Windows", "experiment_from",
-    "load_experiment", "parse",
+    "Asha", "Budget", "ConvUNet3DModel", "CtExperiment", "CxrExperiment", "Data", "Experiment", "Loss", "Model", "Optimiser",
+    "Postprocessing", "RadiographData", "RadiographStage", "SliceUNetModel", "Source", "Space", "Spacing", "Stage", "Strict", "Swa",
+    "Sweep", "Tracking", "Training", "Triple", "UNet2DModel", "UNet3DModel", "VolumeData", "VolumeModel", "VolumePostprocessing",
+    "VolumeStage", "Windows", "experiment_from", "load_experiment", "load_sweep", "parse",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""YAML to a checked `Experiment`, with `--set key.path=value` on top, and errors a person can act on."""
+"""YAML to a checked record, with `--set key.path=value` on top, and errors a person can act on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,21 +23,30 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     Raises:
         ValueError: one line that names the file, the key and the remedy.
     """
+    return experiment_from(read_tree(path, overrides, "an experiment"), where=str(path))
+
+
+def read_tree(path: str | Path, overrides: Sequence[str], what: str) -> dict[str, Any]:
+    """A YAML file's mapping of keys with `key.path=value` overrides applied; `what` the file should describe is for errors.
+
+    Raises:
+        ValueError: one line that names the file and the remedy.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; give the path of an experiment's YAML, such as those in jobs/configs/") from None
+        raise ValueError(f"{path}: {error.strerror}; give the path of {what}'s YAML, such as those in jobs/configs/") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text: is it an experiment's YAML?") from None
+        raise ValueError(f"{path}: not UTF-8 text: is it {what}'s YAML?") from None
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise ValueError(f"{path}: an experiment is a mapping of keys, found {type(tree).__name__}")
+        raise ValueError(f"{path}: {what} is a mapping of keys, found {type(tree).__name__}")
     for override in overrides:
         _set(tree, override)
-    return experiment_from(tree, where=str(path))
+    return tree
 
 
 def experiment_from(tree: dict[str, Any], where: str = "experiment") -> Experiment:
