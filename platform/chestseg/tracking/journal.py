@@ -3,14 +3,14 @@
 One process writes it at a time: rank 0 while it trains, the driver before and after. Anybody may read it.
 """
 
-import json
 import math
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from chestseg.json_lines import append_lines, cut_torn_line, read_lines
 
 FILE = "journal.jsonl"
 
@@ -95,7 +95,7 @@ class Journal:
         self._steps: dict[tuple[str, str], int] = {}
         self._status: dict[str, RunStatus] = {}
         self._tags: dict[str, dict[str, str]] = {}
-        self._cut_torn_line()
+        cut_torn_line(self.path)
         for entry, _ in read_entries(self.path):
             self._take(entry)
 
@@ -108,7 +108,7 @@ class Journal:
         with self._lock:
             fresh = [entry for entry in entries if self._take(entry)]
             if fresh:
-                self._write(fresh)
+                append_lines(self.path, map(_encode, fresh))
         return len(fresh)
 
     def status(self, run: str) -> RunStatus | None:
@@ -141,50 +141,21 @@ class Journal:
             held.update(entry.tags)
         return True
 
-    def _write(self, entries: list[Entry]) -> None:
-        self._cut_torn_line()
-        with self.path.open("ab") as file:
-            file.write(b"".join(_encode(entry) for entry in entries))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _cut_torn_line(self) -> None:
-        """A kill or a full disk in the middle of a write leaves half a line, which the next one must not continue."""
-        self.path.touch()
-        if _ends_torn(self.path):
-            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
-
 
 def read_entries(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
     """Whole entries from byte `offset` on, each with the offset after it; a line still being written is left for later."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        file.seek(offset)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            yield _decode(line), offset
+    for fields, end in read_lines(path, offset):
+        yield _decode(fields), end
 
 
-def _ends_torn(path: Path) -> bool:
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
-
-
-def _encode(entry: Entry) -> bytes:
+def _encode(entry: Entry) -> dict[str, Any]:
     fields = asdict(entry)
     if isinstance(entry, Metric) and not math.isfinite(entry.value):
         fields["value"] = str(entry.value)  # JSON knows no NaN
-    return json.dumps({"kind": type(entry).__name__.lower(), **fields}, allow_nan=False).encode() + b"\n"
+    return {"kind": type(entry).__name__.lower(), **fields}
 
 
-def _decode(line: bytes) -> Entry:
-    fields = json.loads(line)
+def _decode(fields: dict[str, Any]) -> Entry:
     kind = KINDS[fields.pop("kind")]
     if kind is Metric:
         fields["value"] = float(fields["value"])
