@@ -45,9 +45,7 @@ def _comparable(base: Experiment) -> None:
         raise ValueError("the base's fold is `all`, so no trial can be validated: set: [fold=0]")
     for place, stage in enumerate(base.stages):
         if stage.early_stop:
-            raise ValueError(
-                f"the base's stages.{place}.early_stop would end a trial before its compute: set it to null"
-            )
+            raise ValueError(f"the base's stages.{place}.early_stop would end a trial before its compute: set it to null")
 
 
 def _averaging(space: Space, windows: Windows | None, base: Experiment) -> None:

@@ -1,0 +1,58 @@
+"""Floating-point operations of a network, counted by torch on its shapes alone: no weights, no images, no arithmetic."""
+
+from functools import lru_cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from chestseg.config import Experiment, Model, RadiographStage, Stage, VolumeStage
+from chestseg.models.registry import build_model
+from chestseg.models.segmenter import Segmenter
+
+BACKWARD = 2
+"""Backward passes cost twice the forward: gradients of weights, and of activations."""
+IMAGES = 2
+"""Counted at once: batch norms in training refuse a single value a channel."""
+
+
+def training_flops(experiment: Experiment, stage: Stage) -> float:
+    """Of one image or patch in a training step: forward, backward, and once more forward where activations are computed again.
+
+    A frozen encoder is passed forward once, whatever comes back.
+    """
+    whole, encoder = _counted(experiment.model, shape_of(stage), True)  # pyright: ignore[reportArgumentType]  (frozen records hash)
+    frozen = encoder if "encoder" in stage.frozen else 0.0
+    return frozen + (whole - frozen) * (1 + BACKWARD + experiment.training.recompute)
+
+
+def forward_flops(experiment: Experiment, stage: Stage) -> float:
+    """Of one image or patch in prediction, without test-time augmentation."""
+    return _counted(experiment.model, shape_of(stage), False)[0]  # pyright: ignore[reportArgumentType]  (frozen records hash)
+
+
+def shape_of(stage: Stage) -> tuple[int, ...]:
+    """Spatial shape of what the network is shown in a stage."""
+    match stage:
+        case RadiographStage():
+            return stage.size, stage.size
+        case VolumeStage():
+            return stage.patch
+    raise AssertionError(type(stage))
+
+
+@lru_cache(maxsize=1024)
+def _counted(model: Model, shape: tuple[int, ...], training: bool) -> tuple[float, float]:
+    """Forward, of one image: the whole network's and its encoder's."""
+    network = _without_weights(model).train(training)  # pyright: ignore[reportArgumentType]  (as above)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.empty(IMAGES, 1, *shape, device="meta"))
+    encoder = next(name for name, module in network.named_modules() if module is network.encoder)
+    counts = counter.get_flop_counts()
+    return counter.get_total_flops() / IMAGES, sum(counts.get(f"{type(network).__name__}.{encoder}", {}).values()) / IMAGES
+
+
+@lru_cache(maxsize=4)
+def _without_weights(model: Model) -> Segmenter:
+    with torch.device("meta"):
+        return build_model(model, pretrained=False)
