@@ -19,6 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_config_command(commands, "prepare", "decode the sources once into the prepared dataset")
     _add_config_command(commands, "train", "run the resolution schedule and register the bundle as candidate")
+    _add_tune(commands)
+    _add_dashboards(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_config_command(commands, "promote", "move the champion alias to the candidate where the gate allows it")
@@ -34,16 +36,32 @@ def _add(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser
     return command
 
 
-def _add_config_command(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+def _add_config_command(
+    commands: Commands, name: str, summary: str, what: str = "experiment", example: str = "stages.0.epochs=3"
+) -> argparse.ArgumentParser:
     command = _add(commands, name, summary)
-    command.add_argument("config_path", metavar="CONFIG", help="an experiment's YAML, such as those in jobs/configs/")
-    _add_overrides(command)
+    command.add_argument("config_path", metavar="CONFIG", help=f"YAML of the {what}, such as those in jobs/configs/")
+    _add_overrides(command, what, example)
     return command
 
 
-def _add_overrides(command: argparse.ArgumentParser) -> None:
-    shown = "overrule a key of the experiment, e.g. stages.0.epochs=3; repeatable"
+def _add_overrides(command: argparse.ArgumentParser, what: str = "experiment", example: str = "stages.0.epochs=3") -> None:
+    shown = f"overrule a key of the {what}, e.g. {example}; repeatable"
     command.add_argument("--set", dest="overrides", metavar="KEY=VALUE", action="append", default=[], help=shown)
+
+
+def _add_tune(commands: Commands) -> None:
+    command = _add_config_command(commands, "tune", "search the resolution schedule and the averaging window", "sweep", "trials=32")
+    command.add_argument("--plan", action="store_true", help="print what the sweep would take, and stop")
+
+
+def _add_dashboards(commands: Commands) -> None:
+    command = _add_config_command(
+        commands, "dashboards", "serve MLflow's, Optuna's and Ray's dashboards of a sweep", "sweep", "storage=DIR"
+    )
+    shown = "of {}'s server on 127.0.0.1 (default: {}, or a free one)"
+    command.add_argument("--mlflow-port", type=int, metavar="PORT", help=shown.format("MLflow", 5000))
+    command.add_argument("--optuna-port", type=int, metavar="PORT", help=shown.format("Optuna", 8080))
 
 
 def _add_evaluate(commands: Commands) -> None:

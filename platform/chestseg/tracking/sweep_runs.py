@@ -97,6 +97,11 @@ class SweepRuns:
         """Of the sweep: the value of its runs' tag `chestseg.sweep`."""
         return self._run.run_id
 
+    @property
+    def page(self) -> str:
+        """Of MLflow's interface, below its address: the table of runs."""
+        return f"#/experiments/{self._run.experiment_id}/runs"
+
     def begin(self, params: Mapping[str, Any]) -> None:
         """Open the sweep's run, or set it running again."""
         self._say([Opening(self.key, self._name, None, tags_of(self._run.digest), flattened(params), milliseconds())])
