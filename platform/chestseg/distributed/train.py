@@ -5,6 +5,7 @@ import logging
 import os
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from ray.train import Checkpoint as RayCheckpoint
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, Result, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2._internal.execution import context as ray_train_context
+from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from chestseg.bundle import Bundle, load_bundle
@@ -61,11 +63,34 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
     """
     folder = Path(experiment.run_folder).absolute()
     _require_room(experiment.training)
+    trainer = trainer_of(experiment, _worker, {"run": run})
+    try:
+        answer = _fit_interruptibly(trainer).return_value or {}
+    except TrainingFailedError as error:
+        remedy = "start it again to go on from its last checkpoint"
+        raise ValueError(f"{folder.name}: training stopped ({told(error)}): {remedy}") from error
+    if "mistake" in answer:
+        raise ValueError(answer["mistake"])
+    return load_bundle(folder / BUNDLE)
+
+
+def trainer_of(
+    experiment: Experiment, loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], callbacks: Sequence[UserCallback] = ()
+) -> TorchTrainer:
+    """The trainer that runs `loop` on the experiment's workers, restarts them, and keeps their checkpoints in the run's folder.
+
+    Args:
+        experiment: what to train.
+        loop: one worker's whole life; gets `config` with the keys `experiment` (JSON, its paths absolute) and `folder` added.
+        config: what else the loop needs.
+        callbacks: told of every report.
+    """
     # Ray would print each line of a worker a second time, through its own log.
     os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"experiment": _for_other_nodes(experiment), "run": run, "folder": str(folder)},
+    folder = Path(experiment.run_folder).absolute()
+    return TorchTrainer(
+        loop,
+        train_loop_config={**config, "experiment": for_other_nodes(experiment), "folder": str(folder)},
         scaling_config=ScalingConfig(
             num_workers=experiment.training.workers,
             use_gpu=uses_gpu(experiment.training),
@@ -76,18 +101,11 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
             storage_path=str(folder.parent),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+            callbacks=list(callbacks),
             # At INFO Ray repeats every line a worker prints and every report beside it.
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    try:
-        answer = _fit_interruptibly(trainer).return_value or {}
-    except TrainingFailedError as error:
-        remedy = "start it again to go on from its last checkpoint"
-        raise ValueError(f"{folder.name}: training stopped ({_told(error)}): {remedy}") from error
-    if "mistake" in answer:
-        raise ValueError(answer["mistake"])
-    return load_bundle(folder / BUNDLE)
 
 
 def _fit_interruptibly(trainer: TorchTrainer) -> Result:
@@ -104,7 +122,7 @@ def _fit_interruptibly(trainer: TorchTrainer) -> Result:
     return outcome.result()
 
 
-def _for_other_nodes(experiment: Experiment) -> str:
+def for_other_nodes(experiment: Experiment) -> str:
     """The experiment as JSON with absolute paths: a worker's current folder is not the driver's."""
     data = experiment.data.model_copy(update={"prepared": str(Path(experiment.data.prepared).absolute())})
     return experiment.model_copy(update={"data": data, "storage": str(Path(experiment.storage).absolute())}).model_dump_json()
@@ -143,11 +161,7 @@ def worker_resources(training: Training) -> dict[str, float]:
 def _worker(config: dict[str, Any]) -> dict[str, str]:
     """One worker's whole life. What a user can mend is returned, not raised: Ray would try it again in vain."""
     experiment = experiment_from(json.loads(config["experiment"]))
-    torch.set_num_threads(experiment.training.threads or experiment.training.cpus_per_worker)
-    cv2.setNumThreads(1)
-    logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)  # it repeats every report
-    context = ray.train.get_context()
-    group = Group(context.get_world_rank(), context.get_world_size(), get_device())
+    group = join_group(experiment.training)
     if group.rank == 0:
         dtype = str(compute_dtype(experiment.training.precision, group.device)).removeprefix("torch.")
         print(f"training on {group.size} x {group.device.type} in {dtype}", flush=True)
@@ -165,6 +179,20 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
                 raise  # the others may not have met it, and would wait for this worker
             return {"mistake": str(mistake)}
     return {}
+
+
+def join_group(training: Training) -> Group:
+    """This worker's place among all of a Ray Train run, its threads and logs settled."""
+    settle_threads(training)
+    logging.getLogger(ray_train_context.__file__).setLevel(logging.WARNING)  # it repeats every report
+    context = ray.train.get_context()
+    return Group(context.get_world_rank(), context.get_world_size(), get_device())
+
+
+def settle_threads(training: Training) -> None:
+    """Give PyTorch its threads in this process, and OpenCV one."""
+    torch.set_num_threads(training.threads or training.cpus_per_worker)
+    cv2.setNumThreads(1)
 
 
 class RayReporter:
@@ -188,7 +216,8 @@ class RayReporter:
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """All workers meet here; returns once rank 0's checkpoint is in storage."""
         if self.recorder:
-            self._record(self.recorder, report, checkpoint)
+            record(self.recorder, self.experiment, report, checkpoint)
+        self.settle(report)
         told = {"stage": report.stage, "step": report.step, **report.metrics}
         if checkpoint is None:
             ray.train.report(told)
@@ -197,13 +226,18 @@ class RayReporter:
             checkpoint.save(Path(folder))
             ray.train.report(told, checkpoint=RayCheckpoint.from_directory(folder))
 
-    def _record(self, recorder: Recorder, report: Report, checkpoint: Checkpoint | None) -> None:
-        if report.metrics:
-            epochs = self.experiment.stages[report.stage].epochs
-            recorder.record(report.metrics, step=epochs if report.epoch is None else report.epoch, stage=report.stage)
-            print(describe(report, self.experiment), flush=True)
-        if checkpoint and checkpoint.progress.position.stage > report.stage:
-            recorder.finish_stage(report.stage)
+    def settle(self, report: Report) -> None:
+        """What all workers do between a report's metrics and its checkpoint: nothing, where nobody decides on a run that trains."""
+
+
+def record(recorder: Recorder, experiment: Experiment, report: Report, checkpoint: Checkpoint | None) -> None:
+    """Keep a report's metrics, print its line, and end the run of a stage that it ends."""
+    if report.metrics:
+        epochs = experiment.stages[report.stage].epochs
+        recorder.record(report.metrics, step=epochs if report.epoch is None else report.epoch, stage=report.stage)
+        print(describe(report, experiment), flush=True)
+    if checkpoint and checkpoint.progress.position.stage > report.stage:
+        recorder.finish_stage(report.stage)
 
 
 def describe(report: Report, experiment: Experiment) -> str:
@@ -215,7 +249,7 @@ def describe(report: Report, experiment: Experiment) -> str:
     return f"stage {report.stage + 1}/{len(experiment.stages)} at {stage.resolution}, {when}: {', '.join(told)}"
 
 
-def _told(error: TrainingFailedError) -> str:
+def told(error: TrainingFailedError) -> str:
     """What the first worker that failed said last."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     lines = [line.strip() for line in str(next(iter(failures.values()))).splitlines() if line.strip()]

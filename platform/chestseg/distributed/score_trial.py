@@ -1,0 +1,67 @@
+"""The end of a trial that nobody stopped: its SWA window, its final weights, what they are worth, and how fast the served model is."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chestseg.bundle import Bundle
+from chestseg.config import Experiment
+from chestseg.evaluation.conclude import conclude, golden_image
+from chestseg.files import sha256_of
+from chestseg.inference.predictor import Predictor
+from chestseg.inference.predictors import predictor_of
+from chestseg.preprocessing import VolumePreprocessing
+from chestseg.training.run import FINAL
+
+SCORES = {"val_dice": "mean_dice", "val_dice_positives": "dice_positives", "val_negatives_empty": "specificity"}
+"""What each metric of an epoch's validation is called among the scores of a bundle, on masks as they are served."""
+LATENCY_REPEATS = 9
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A trial's result."""
+
+    value: float
+    """The sweep's metric on the held-out fold, of the bundle."""
+    latency: float | None
+    """Seconds of the served model for one image, where the sweep asks for it."""
+    extra: dict[str, Any]
+    """`weights` (SHA-256), `seconds` of this attempt from its start, and what was found about windows."""
+
+
+def score_trial(experiment: Experiment, device: torch.device, metric: str, latency: bool) -> Scored:
+    """Score final weights on the held-out fold and write the bundle into the trial's run folder.
+
+    Raises:
+        ValueError: the held-out fold has no case that `metric` is about.
+    """
+    weights = Path(experiment.run_folder, FINAL)
+    bundle = conclude(experiment, weights, device)
+    name = f"validation_{SCORES[metric]}"
+    if name not in bundle.spec.metrics:
+        raise ValueError(f"metric {metric!r}: fold {experiment.fold} has no case it is about: choose another fold or metric")
+    seconds = measure_latency(bundle, device) if latency else None
+    return Scored(bundle.spec.metrics[name], seconds, {"weights": sha256_of(weights)})
+
+
+def measure_latency(bundle: Bundle, device: torch.device) -> float:
+    """Seconds from an image in memory to its mask, as the bundle is served: the median of several, after one that warms up."""
+    predictor = predictor_of(bundle, device=str(device))
+    image = golden_image(bundle.spec)
+
+    def answer() -> float:
+        start = time.perf_counter()
+        if isinstance(predictor, Predictor):
+            predictor.predict([image])
+        else:
+            assert isinstance(bundle.spec.preprocessing, VolumePreprocessing)
+            predictor.segment(image, image.shape, bundle.spec.preprocessing.spacing)
+        return time.perf_counter() - start
+
+    answer()
+    return statistics.median(answer() for _ in range(LATENCY_REPEATS))
