@@ -18,6 +18,8 @@ from chestseg.training.batch_norm import BatchNorms
 from chestseg.training.engine import Engine
 
 Tensors = dict[str, torch.Tensor]
+SNAPSHOTS = "snapshots"
+"""Their folder in a run's."""
 CONTENTS = "snapshot"
 """The header's entry: by tensor's name, the epoch in whose file it lies and the SHA-256 of its bytes. One entry, as the order of several
 is not fixed, and a repeated epoch shall write the same bytes."""

@@ -14,7 +14,7 @@ from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
 from chestseg.preprocessing import preprocessing_of
 from chestseg.seed import seed_for
-from chestseg.training.averaging import Snapshots
+from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from chestseg.training.checkpoint import Checkpoint, Progress, optimiser_tensors, restore_optimiser
 from chestseg.training.engine import Engine
 from chestseg.training.group import Group
@@ -103,7 +103,7 @@ class _Run:
     def __init__(self, experiment: Experiment, dataset: PreparedDataset, group: Group, reporter: Reporter, folder: Path) -> None:
         self.experiment, self.group, self.reporter, self.folder = experiment, group, reporter, folder
         self.digest = f"{experiment.digest}-{dataset.hash}"
-        self.snapshots = Snapshots(folder / "snapshots")
+        self.snapshots = Snapshots(folder / SNAPSHOTS)
         self.cases = training_cases(experiment, dataset)
 
     def execute(self) -> Path:

@@ -118,17 +118,17 @@ class StageRun:
         """Give the network the mean of some epochs' weights, with batch-norm statistics re-estimated on training images."""
         assert self.stage.swa is not None
         self._load(lambda: self.snapshots.average(self.index, epochs))
-        plan = self.norm_plan(self.stage.swa.batch_norm_batches)
-        re_estimate(self.engine, self._batches(plan, self.stage.epochs, 0, processes), plan.steps)
+        batches = self.stage.swa.batch_norm_batches
+        re_estimate(self.engine, self.norm_batches(batches, processes), self.norm_plan(batches).steps)
 
     def norm_plan(self, batches: int) -> EpochPlan:
         """Steps of at least so many micro-batches, all of an epoch's where it has fewer, for batch-norm statistics."""
         # The epoch after the last is one that no weights were trained on.
         return EpochPlan(self.sampler.epoch(self.stage.epochs).cases[: math.ceil(batches / self.stage.micro_batches)])
 
-    def norm_batches(self, batches: int) -> list[MicroBatch]:
-        """The micro-batches of `norm_plan`, loaded."""
-        return list(self._batches(self.norm_plan(batches), self.stage.epochs, 0, 0))
+    def norm_batches(self, batches: int, processes: int = 0) -> Iterator[MicroBatch]:
+        """This worker's micro-batches of `norm_plan`."""
+        return self._batches(self.norm_plan(batches), self.stage.epochs, 0, processes)
 
     def _load(self, read: Callable[[], dict[str, torch.Tensor]]) -> None:
         """Only rank 0 reads what it alone has written; the others may not see its disk yet."""
