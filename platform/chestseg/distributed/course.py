@@ -2,16 +2,17 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chestseg.config import Experiment
-from chestseg.config.sweep import Sweep
+from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
+from chestseg.distributed.score_trial import Scored, Scoring
 from chestseg.distributed.train import for_other_nodes, uses_gpu
-from chestseg.distributed.trial import CHECKPOINTS, Assignment, Failed, Scored, Validated
+from chestseg.distributed.trial import CHECKPOINTS, Assignment, Failed, Validated
 from chestseg.distributed.tune_adapters import Told
 from chestseg.tracking.sweep_runs import SweepRuns
 from chestseg.training.run import INITIAL, write_initial
@@ -19,11 +20,15 @@ from chestseg.tuning.compute import Costs, compute_reached
 from chestseg.tuning.conductor import Conductor
 from chestseg.tuning.flops import forward_flops
 from chestseg.tuning.mirror import Mirror
-from chestseg.tuning.records import State, TrialRecord
+from chestseg.tuning.records import Direction, State, TrialRecord
+from chestseg.tuning.result import schedule
 from chestseg.tuning.space import experiment_of
 
-ONLY_WHILE_TRAINING = (CHECKPOINTS, "snapshots", INITIAL)
+ONLY_WHILE_TRAINING = (CHECKPOINTS, INITIAL)
 """In a run's folder; removed when the trial has ended."""
+RAY_CHECKPOINTS = "checkpoint_*"
+"""In it, of trials with several workers."""
+SNAPSHOTS = "snapshots"
 MIRRORED_EVERY = 1.0
 """Seconds, at least; an Optuna storage that is slow is told less often."""
 SHARE_OF_MIRRORING = 0.05
@@ -38,19 +43,46 @@ class Course:
     costs: Costs
     conductor: Conductor
     runs: SweepRuns
-    mirror: Mirror
     dataset_hash: str
     trouble: Exception | None = None
     over: bool = False
     """All trials have been handed out."""
     _trials: dict[int, Experiment] = field(default_factory=dict)
     _begun: dict[int, float] = field(default_factory=dict)
+    _mirror: Mirror | None = None
     _mirror_again: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Say again how the trials of earlier starts ended: a kill may have come between the journal and MLflow."""
+        for record in self.conductor.records():
+            experiment = self._experiment(record)
+            if record.state != "running":
+                self._close(record, experiment)
 
     @property
     def answers(self) -> str | None:
         """Name of the actor where workers hear decisions; None where a trial is one process."""
         return f"answers of {self.sweep.name}" if self.sweep.experiment.training.workers > 1 else None
+
+    @contextmanager
+    def mirrored(self) -> Iterator[None]:
+        """Tell Optuna's storage of the trials during the block, and once more when it ends, or is interrupted.
+
+        Raises:
+            ValueError: the storage stays away, or its study is of another sweep.
+        """
+        sweep = self.sweep
+        self._mirror = Mirror(sweep.optuna, sweep.name, sweep.digest, directions_of(sweep), self.describe)
+        try:
+            self.tick(now=True)
+            try:
+                yield
+            except KeyboardInterrupt:
+                self.tick(now=True)
+                raise
+            self.tick(now=True)
+        finally:
+            self._mirror.close()
 
     def hand_out(self) -> Assignment | None:
         """The next trial that its budget allows; one it does not allow has failed, and says why."""
@@ -93,8 +125,8 @@ class Course:
             ValueError: the storage stays away.
         """
         start = time.monotonic()
-        if now or start >= self._mirror_again:
-            self.mirror.bring(self.conductor.records())
+        if self._mirror and (now or start >= self._mirror_again):
+            self._mirror.bring(self.conductor.records())
             end = time.monotonic()
             self._mirror_again = end + max(MIRRORED_EVERY, (end - start) / SHARE_OF_MIRRORING)
 
@@ -106,10 +138,8 @@ class Course:
             label=label(number, experiment),
             experiment=for_other_nodes(experiment),
             run=run,
-            metric=self.sweep.metric,
+            scoring=Scoring(self.sweep.metric, self.sweep.second == "latency", self.sweep.windows),
             gpu=uses_gpu(experiment.training),
-            latency=self.sweep.second == "latency",
-            windows=self.sweep.windows.model_dump_json() if self.sweep.windows else None,
             answers=self.answers,
         )
 
@@ -124,31 +154,57 @@ class Course:
         return compute_reached(self._trials[number], self.costs, self.costs.validation_cases, steps)
 
     def _end(self, number: int, state: State, values: Sequence[float] = (), **extra: Any) -> None:
-        """End a trial once: in the journal, then in MLflow; its checkpoints go, nobody resumes it."""
+        """End a trial once: in the journal, then elsewhere."""
         record = next(record for record in self.conductor.records() if record.number == number)
         if record.state != "running":
             return
         if number in self._begun:
             extra["seconds"] = round(time.monotonic() - self._begun[number], 3)
         self.conductor.finish(number, state, values, extra)
-        self.close_run(record)
-        print(told_of(record, self._trials.get(number)), flush=True)
-        if number in self._trials:
-            remove_leftovers(Path(self._trials[number].run_folder))
+        experiment = self._trials.get(number)
+        self._close(record, experiment)
+        print(told_of(record, experiment), flush=True)
 
-    def close_run(self, record: TrialRecord) -> None:
-        """End a trial's runs in MLflow as its record says."""
+    def _close(self, record: TrialRecord, experiment: Experiment | None) -> None:
+        """End a trial's runs in MLflow as its record says; nobody resumes it, so its checkpoints go."""
         assert record.state != "running"
         names = (self.sweep.metric, self.sweep.second)
         scores = {f"objective_{name}": value for name, value in zip(names, record.values, strict=False) if name}
         self.runs.close_trial(record.number, record.state, scores)
+        if experiment:
+            remove_leftovers(Path(experiment.run_folder), bundle=record.state == "complete")
+
+    def _experiment(self, record: TrialRecord) -> Experiment | None:
+        """What a trial trains, None where its budget does not allow it."""
+        if record.number not in self._trials:
+            try:
+                tried = experiment_of(self.sweep, self.sweep.experiment, record.params, self.costs, record.number)
+            except ValueError:
+                return None
+            self._trials[record.number] = tried
+        return self._trials[record.number]
+
+    def describe(self, record: TrialRecord) -> dict[str, Any]:
+        """What Optuna's dashboard shows of a trial beside its parameters."""
+        experiment = self._experiment(record)
+        told = {key: value for key, value in record.extra.items() if key != "window"}
+        if experiment:
+            told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
+        return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove from a run's folder what only a training needs; the bundle and the tables stay."""
-    for name in ONLY_WHILE_TRAINING:
+def directions_of(sweep: Sweep) -> list[Direction]:
+    """Of the sweep's objectives."""
+    return ["maximize", "minimize"] if sweep.second else ["maximize"]
+
+
+def remove_leftovers(folder: Path, bundle: bool) -> None:
+    """Remove from a run's folder what only a training needs; the snapshots stay where there is a `bundle` whose window was chosen."""
+    for name in (*ONLY_WHILE_TRAINING, *(() if bundle else (SNAPSHOTS,))):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in folder.glob(RAY_CHECKPOINTS):
+        shutil.rmtree(path)
 
 
 def label(number: int, experiment: Experiment) -> str:

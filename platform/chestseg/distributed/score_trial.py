@@ -2,24 +2,39 @@
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from chestseg.bundle import Bundle
-from chestseg.config import Experiment
+from chestseg.config import Experiment, Windows
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.windows import choose_window
 from chestseg.evaluation.conclude import conclude, golden_image
 from chestseg.files import sha256_of
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.predictors import predictor_of
 from chestseg.preprocessing import VolumePreprocessing
+from chestseg.training.group import Group
 from chestseg.training.run import FINAL
+from chestseg.training.windows import final_weights, with_window
 
 SCORES = {"val_dice": "mean_dice", "val_dice_positives": "dice_positives", "val_negatives_empty": "specificity"}
 """What each metric of an epoch's validation is called among the scores of a bundle, on masks as they are served."""
 LATENCY_REPEATS = 9
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a sweep wants to know of a trial."""
+
+    metric: str
+    latency: bool = False
+    """Of the served model."""
+    windows: Windows | None = None
+    """Choose one first; null keeps the weights that the training ended with."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +46,28 @@ class Scored:
     latency: float | None
     """Seconds of the served model for one image, where the sweep asks for it."""
     extra: dict[str, Any]
-    """`weights` (SHA-256), `seconds` of this attempt from its start, and what was found about windows."""
+    """`weights` (their SHA-256) and, where one was chosen, `window` (a `WindowResult`)."""
 
 
-def score_trial(experiment: Experiment, device: torch.device, metric: str, latency: bool) -> Scored:
+def score_trial(experiment: Experiment, dataset: PreparedDataset, scoring: Scoring, device: torch.device) -> Scored:
     """Score final weights on the held-out fold and write the bundle into the trial's run folder.
 
     Raises:
-        ValueError: the held-out fold has no case that `metric` is about.
+        ValueError: the held-out fold has no case that the metric is about.
     """
-    weights = Path(experiment.run_folder, FINAL)
+    folder, training, metric = Path(experiment.run_folder), experiment.training, scoring.metric
+    weights, extra = folder / FINAL, dict[str, Any]()
+    if scoring.windows:
+        cpus = training.workers * training.cpus_per_worker
+        found = choose_window(experiment, folder, scoring.windows, cpus, metric=metric, device=device, dataset=dataset)
+        weights = final_weights(with_window(experiment, found.window), dataset, folder, Group(device=device))
+        extra["window"] = asdict(found)
     bundle = conclude(experiment, weights, device)
     name = f"validation_{SCORES[metric]}"
     if name not in bundle.spec.metrics:
         raise ValueError(f"metric {metric!r}: fold {experiment.fold} has no case it is about: choose another fold or metric")
-    seconds = measure_latency(bundle, device) if latency else None
-    return Scored(bundle.spec.metrics[name], seconds, {"weights": sha256_of(weights)})
+    seconds = measure_latency(bundle, device) if scoring.latency else None
+    return Scored(bundle.spec.metrics[name], seconds, {**extra, "weights": sha256_of(weights)})
 
 
 def measure_latency(bundle: Bundle, device: torch.device) -> float:

@@ -18,7 +18,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from chestseg.config import Experiment, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.answers import wait_for_answer
-from chestseg.distributed.score_trial import Scored, score_trial
+from chestseg.distributed.score_trial import Scored, Scoring, score_trial
 from chestseg.distributed.train import RayReporter, join_group, record, settle_threads, told, trainer_of
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.tracked_run import TrackedRun
@@ -43,12 +43,8 @@ class Assignment:
     experiment: str = field(repr=False)
     """JSON, its paths absolute."""
     run: TrackedRun = field(repr=False)
-    metric: str
+    scoring: Scoring = field(repr=False)
     gpu: bool = False
-    latency: bool = False
-    """Measure the latency of the served model."""
-    windows: str | None = field(default=None, repr=False)
-    """JSON of the sweep's `Windows`."""
     answers: str | None = None
     """Name of the actor where workers hear the driver's decisions; None where the trial is one process."""
 
@@ -116,7 +112,7 @@ def train_here(assignment: Assignment, experiment: Experiment) -> Scored:
     dataset = PreparedDataset.open(experiment.data.prepared)
     with assignment.run.recorder(sends=False) as recorder:
         train(experiment, dataset, group, TrialReporter(recorder, experiment, assignment), folder)
-        return score_trial(experiment, group.device, assignment.metric, assignment.latency)
+        return score_trial(experiment, dataset, assignment.scoring, group.device)
 
 
 class TrialReporter:
@@ -136,7 +132,7 @@ class TrialReporter:
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """Record, let the driver decide where the epoch was validated, and keep the checkpoint."""
         record(self.recorder, self.experiment, report, checkpoint)
-        validated = validated_in(report, self.assignment.metric)
+        validated = validated_in(report, self.assignment.scoring.metric)
         if validated:
             tune.report({TOLD: validated})
         if checkpoint:
@@ -186,7 +182,7 @@ def _share_training(assignment: Assignment, experiment: Experiment, group: Group
     try:
         train(experiment, dataset, group, SharedReporter(recorder, experiment, assignment, group), Path(experiment.run_folder))
         if group.rank == 0:
-            return {"scored": score_trial(experiment, group.device, assignment.metric, assignment.latency)}
+            return {"scored": score_trial(experiment, dataset, assignment.scoring, group.device)}
     except Stopped:
         return {}
     except FloatingPointError as mistake:
@@ -207,7 +203,7 @@ class SharedReporter(RayReporter):
         Raises:
             Stopped: on all workers alike, so that they leave together and Ray Train frees what they held.
         """
-        validated = validated_in(report, self.assignment.metric)
+        validated = validated_in(report, self.assignment.scoring.metric)
         if validated is None:
             return
         ray.train.report({TOLD: validated})

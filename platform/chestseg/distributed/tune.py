@@ -35,7 +35,8 @@ SETTINGS = {
 other working directory, no boxes on the screen."""
 
 NEXT_TO_NOTHING = {"memory": 1.0}
-"""What an actor takes that only starts workers: a byte. Ray Tune refuses nothing at all, and part of a CPU would be missing beside full ones."""
+"""What an actor takes that only starts workers: a byte. Ray Tune refuses nothing at all, and a part of a CPU
+would be missing where all are planned for."""
 
 
 def run_course(course: Course, training: Training, folder: Path, at_once: int) -> None:

@@ -1,0 +1,137 @@
+"""`chestseg tune`: a sweep from its plan to its result; the same command again goes on where it was stopped."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from chestseg.config import Asha, Sweep
+from chestseg.config.sweep import load_sweep
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.cluster import attach, require_shared
+from chestseg.distributed.course import Course, directions_of
+from chestseg.distributed.measure import plan_sweep
+from chestseg.distributed.tune import run_course
+from chestseg.files import exclusive, whole_file
+from chestseg.tracking.sweep_runs import open_sweep
+from chestseg.training.run import training_cases
+from chestseg.tuning.asha import Rungs
+from chestseg.tuning.compute import Costs
+from chestseg.tuning.conductor import Conductor
+from chestseg.tuning.records import SweepJournal, TrialRecord
+from chestseg.tuning.report import write_report
+from chestseg.tuning.result import RESULT, Outcome, write_result
+from chestseg.tuning.sampler import Sampler
+from chestseg.tuning.space import draw
+
+CLAIM = "sweep.json"
+"""In the sweep's folder: whose it is."""
+
+
+def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> int:
+    """Plan a sweep, run what is left of it, and write its result; with `plan` only the first.
+
+    Raises:
+        ValueError: the sweep, its base, the data, the cluster, the disk, MLflow or Optuna's storage don't allow it; or no trial
+            came to its end.
+    """
+    sweep = load_sweep(config_path, overrides)
+    base = sweep.experiment
+    require_shared(base.data.prepared, sweep.storage)
+    dataset = PreparedDataset.open(base.data.prepared)
+    dataset.require_split(base.data)
+    require_metric(sweep, dataset)
+    folder = Path(sweep.folder)
+    with exclusive(folder, "tuned"), attach():
+        claim(folder, sweep, dataset.hash)
+        journal = SweepJournal(folder)
+        costs, planned = plan_sweep(sweep, dataset, journal)
+        print(f"sweep {folder}", *planned.lines(), sep="\n", flush=True)
+        if plan:
+            return 0
+        outcome = search(sweep, dataset, journal, costs, planned.at_once)
+    print(f"\n{table(outcome.records, outcome.objectives)}")
+    if not outcome.best:
+        reasons = [record.extra.get("reason") for record in outcome.records if record.state == "failed"]
+        raise ValueError(f"{folder}: none of {len(outcome.records)} trials came to its end; the last that failed: {(reasons or ['-'])[-1]}")
+    write_result(outcome, folder / RESULT)
+    write_report(outcome, folder / RESULT)
+    print(folder / RESULT)
+    return 0
+
+
+def search(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal, costs: Costs, at_once: int) -> Outcome:
+    """Run all trials of a sweep that have not ended, on the attached cluster.
+
+    Raises:
+        ValueError: as of `run`.
+        KeyboardInterrupt: Ctrl-C; what was reported is kept.
+    """
+    base, folder = sweep.experiment, Path(sweep.folder)
+    conductor = Conductor(journal, sampler_of(sweep), rungs_of(sweep.pruner, sweep.budget.per_trial), sweep.trials)
+    if held := conductor.records():
+        ended = sum(record.state != "running" for record in held)
+        print(f"going on: {ended} trials have ended, {len(held) - ended} resume", flush=True)
+    keys = sweep.model_dump(mode="json", exclude={"storage", "optuna"})
+    with open_sweep(base.tracking, folder, sweep.name, sweep.digest, keys) as runs, runs.sending():
+        course = Course(sweep, costs, conductor, runs, dataset.hash)
+        with course.mirrored():
+            run_course(course, base.training, folder, at_once)
+    return Outcome(sweep, base, costs, conductor.records())
+
+
+def sampler_of(sweep: Sweep) -> Sampler:
+    """Where the sweep's points come from."""
+    return Sampler(sweep.sampler, sweep.seed, lambda source: draw(sweep.space, source), directions_of(sweep), sweep.space.fixed_numeric)
+
+
+def rungs_of(pruner: Asha | None, per_trial: float) -> Rungs | None:
+    """Rungs at shares of a trial's compute."""
+    return Rungs([share * per_trial for share in pruner.rungs], pruner.reduction) if pruner else None
+
+
+def require_metric(sweep: Sweep, dataset: PreparedDataset) -> None:
+    """Refuse a metric that the held-out fold has no case for.
+
+    Raises:
+        ValueError: names the metric, the fold and the remedy.
+    """
+    cases = training_cases(sweep.experiment, dataset)
+    positive = dataset.positive[cases.validation]
+    missing = {"val_dice_positives": not positive.any(), "val_negatives_empty": positive.all()}
+    if missing.get(sweep.metric):
+        what = "positive" if sweep.metric == "val_dice_positives" else "negative"
+        raise ValueError(
+            f"metric {sweep.metric}: nobody would report it, fold {sweep.experiment.fold} has no {what} case: "
+            "set metric: val_dice, or choose another fold"
+        )
+
+
+def claim(folder: Path, sweep: Sweep, dataset_hash: str) -> None:
+    """Write whose folder it is; what is in it already must be of the same sweep over the same data.
+
+    Raises:
+        ValueError: it is another's; says what differs and the remedy.
+    """
+    wanted = {"digest": sweep.digest, "dataset_hash": dataset_hash}
+    path = folder / CLAIM
+    held = json.loads(path.read_text()) if path.exists() else wanted
+    for key, what in (("digest", "a sweep of other settings"), ("dataset_hash", "a sweep over another dataset")):
+        if held.get(key) != wanted[key]:
+            raise ValueError(f"{folder} holds {what} ({key} {held.get(key)}, now {wanted[key]}): give this sweep another name or storage")
+    with whole_file(path) as file:
+        file.write_text(json.dumps(wanted | {"sweep": sweep.model_dump(mode="json")}, indent=1))
+
+
+def table(records: Sequence[TrialRecord], objectives: Sequence[str]) -> str:
+    """A line a trial, the best first, those that were stopped by how far they came."""
+    order = {"complete": 0, "pruned": 1, "failed": 2, "running": 3}
+
+    def place(record: TrialRecord) -> tuple[float, ...]:
+        return (order[record.state], *(-value for value in record.values[:1]), record.number)
+
+    rows = [("trial", "state", "reports", *objectives, "")]
+    for record in sorted(records, key=place):
+        values = [f"{value:.4g}" for value in record.values] + ["-"] * (len(objectives) - len(record.values))
+        rows.append((str(record.number), record.state, str(len(record.reports)), *values, str(record.extra.get("reason", ""))[:60]))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,0 +1,53 @@
+"""The plan of a sweep on the attached cluster, and what trials cost, found where they will run: in a task with a worker's resources."""
+
+import shutil
+from typing import Any
+
+import ray
+import torch
+
+from chestseg.config import Experiment, Sweep
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.cluster import may_grow
+from chestseg.distributed.train import uses_gpu, worker_resources
+from chestseg.tuning.compute import Costs
+from chestseg.tuning.costing import costs_of, flops_per_second
+from chestseg.tuning.plan import Plan, plan
+from chestseg.tuning.records import SweepJournal
+
+
+def plan_sweep(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal) -> tuple[Costs, Plan]:
+    """What trials cost, measured at the first start and kept, and what the sweep takes of the attached cluster.
+
+    Raises:
+        ValueError: the budget, the cluster or the disk don't allow it; a cluster that can't is refused before anything is measured.
+    """
+    base, cluster = sweep.experiment, ray.cluster_resources()
+    has = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0), shutil.disk_usage(sweep.folder).free
+    plan(sweep, base, *has)
+    measured = journal.measured("costs", lambda: measure(sweep, base, dataset))
+    return Costs.model_validate(measured["costs"]), plan(sweep, base, *has, measured["speed"])
+
+
+def measure(sweep: Sweep, base: Experiment, dataset: PreparedDataset) -> dict[str, Any]:
+    """`costs` (as JSON) and `speed`, the compute of one worker in a second, in the budget's unit.
+
+    On a private cluster without GPUs this process is as good as any worker and has PyTorch loaded already.
+
+    Raises:
+        ValueError: a stage, an encoder or cases that can't be, or a budget that some trial could not keep to.
+    """
+    gpu = uses_gpu(base.training)
+    if not gpu and not may_grow():
+        return _measure(sweep, base, dataset, gpu)
+    resources = worker_resources(base.training)
+    task = ray.remote(_measure).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
+    answer: Any = task.remote(sweep, base, dataset, gpu)
+    return ray.get(answer)
+
+
+def _measure(sweep: Sweep, base: Experiment, dataset: PreparedDataset, gpu: bool) -> dict[str, Any]:
+    threads, device = base.training.threads or base.training.cpus_per_worker, torch.device("cuda" if gpu else "cpu")
+    costs = costs_of(sweep, base, dataset, threads, device)
+    speed = flops_per_second(base, dataset, threads, device) if costs.unit == "flops" else 1.0
+    return {"costs": costs.model_dump(mode="json"), "speed": speed}
