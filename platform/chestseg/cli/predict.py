@@ -10,6 +10,7 @@ from chestseg.bundle import Bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.inference.inputs import case_names, list_images
 from chestseg.inference.locate import open_bundle
+from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.volume_inputs import list_volumes, read_volumes
 from chestseg.inference.volume_predictor import VolumePredictor
@@ -81,7 +82,8 @@ def _segment_radiographs(
         except ValueError as error:
             _refuse(str(error))
             continue
-        [prediction] = predictor.predict([radiograph.pixels])
+        shown = image_mm2(radiograph.pixels.shape, radiograph.spacing_mm)
+        [prediction] = predictor.predict([radiograph.pixels], shown_mm2=[shown])
         results.add(name, path, radiograph, prediction)
     results.close()
     return len(results.rows), len(paths)

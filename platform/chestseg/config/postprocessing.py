@@ -8,7 +8,7 @@ from chestseg.config.strict import Strict
 
 
 class Postprocessing(Strict):
-    """Of radiographs. Areas are pixels of a 1024x1024 image and scale with the square of the size."""
+    """Of radiographs."""
 
     flip_tta: bool = True
     """Average the probabilities of the image and its left-right mirror."""
@@ -17,7 +17,9 @@ class Postprocessing(Strict):
     top_threshold: float | None = Field(default=None, gt=0, lt=1)
     """With `min_area`: the mask is kept only where at least that area reaches this probability (the triplet's top threshold)."""
     min_area: float = Field(default=0.0, ge=0)
-    """Smaller masks are emptied; with `top_threshold` the area counts at that threshold."""
+    """Pixels of a 1024x1024 image, scaled with the square of the size. Smaller masks are emptied; with `top_threshold` counted there."""
+    min_area_mm2: float | None = Field(default=None, ge=0)
+    """Square millimetres in the patient: stands in for `min_area` where the image's spacing is credible."""
     empty_threshold: float | None = Field(default=None, gt=0, lt=1)
     """With an empty-mask head: the mask is emptied when its probability of disease is lower."""
 

@@ -9,9 +9,14 @@ from safetensors.torch import load_file
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
 from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.choose import choose
+from chestseg.evaluation.choose_surface import Objective
 from chestseg.evaluation.pictures import draw_cases
+from chestseg.evaluation.probabilities import TrainedNetwork
 from chestseg.evaluation.score import score
 from chestseg.evaluation.table import write_cases, write_summary
+from chestseg.evaluation.write_probabilities import write_probabilities
+from chestseg.files import sha256_of
 from chestseg.inference.golden import make_golden
 from chestseg.inference.predictor import LiveModel
 from chestseg.inference.predictors import predictor_of
@@ -26,20 +31,39 @@ GOLDEN_SIZE = 512
 GOLDEN_SHAPE = (24, 96, 96)
 LABELS = {"cxr": ("pneumothorax",), "ct": ("infiltrate",)}
 BUNDLE = "bundle"
-"""Name of the bundle's folder in the run's."""
+PROBABILITIES = "probabilities"
+CHOICE = "choice"
+"""Names of folders in the run's."""
 
 
-def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bundle:
+def conclude(experiment: Experiment, weights: Path, device: torch.device, objective: Objective | None = None) -> Bundle:
     """Score final weights on the validation fold and the frozen test split, and write the bundle into the run's folder.
 
-    Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases.
+    Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases; with an
+    objective also `probabilities/` of the validation fold and, in `choice/`, what was chosen on it.
+
+    Args:
+        experiment: what was run.
+        weights: what it ended in.
+        device: where the network goes.
+        objective: choose post-processing by it on the validation fold, whose scores then are a little too good; the experiment's own
+            when None.
+
+    Raises:
+        ValueError: an objective, and an experiment without a validation fold, or one on which nothing can be chosen.
     """
     dataset = PreparedDataset.open(experiment.data.prepared)
     preprocessing = preprocessing_of(experiment.stages[-1], experiment.data)
     tensors = load_file(weights)
     network = build_network(experiment.model, tensors, where=str(weights)).to(device)
-    predictor = predictor_of(LiveModel(network, preprocessing, experiment.postprocessing))
-    folder = Path(experiment.run_folder)
+    folder, rule = Path(experiment.run_folder), experiment.postprocessing
+    if objective is not None:
+        trained = TrainedNetwork(digest=sha256_of(weights), dataset_hash=dataset.hash, held_out=experiment.fold)
+        predictor = predictor_of(LiveModel(network, preprocessing, rule))
+        choice = choose([write_probabilities(folder / PROBABILITIES, predictor, dataset, trained)], objective)
+        choice.save(folder / CHOICE)
+        rule = choice.rule
+    predictor = predictor_of(LiveModel(network, preprocessing, rule))
     metrics: dict[str, float] = {}
     for split, indices in held_out(experiment, dataset).items():
         result = score(predictor, dataset, indices)
@@ -53,7 +77,7 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bun
         code_version=code_version(),
         model=experiment.model,
         preprocessing=preprocessing,
-        postprocessing=experiment.postprocessing,
+        postprocessing=rule,
         labels=LABELS[experiment.track],
         metrics=metrics,
         dataset_hash=dataset.hash,

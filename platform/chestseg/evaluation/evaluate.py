@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from chestseg.data.prepared_radiographs import PreparedRadiographs
+from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
 from chestseg.metrics import CaseScore, Summary, score_case, summarise
 
@@ -59,9 +60,17 @@ def evaluate(
     with tqdm(total=len(indices), desc="evaluate", unit="image", disable=not progress) as bar:
         for start in range(0, len(indices), predictor.batch):
             chosen = [int(index) for index in indices[start : start + predictor.batch]]
-            found = predictor.predict([dataset.image(index, predictor.size) for index in chosen], (size, size))
+            images = [dataset.image(index, predictor.size) for index in chosen]
+            found = predictor.predict(images, (size, size), shown_mm2(dataset, chosen))
             for index, prediction in zip(chosen, found, strict=True):
                 truth = dataset.mask(index, size)
                 rows.append(score_case(dataset.case_ids[index], sources[index], prediction.mask, truth, prediction.probability))
             bar.update(len(chosen))
     return EvaluationResult(tuple(rows), size)
+
+
+def shown_mm2(dataset: PreparedRadiographs, indices: Sequence[int]) -> list[float | None]:
+    """Square millimetres of the patient on each case's radiograph; None where its spacing is not credible."""
+    rows = dataset.table.select(["height", "width", "spacing_row", "spacing_col"]).take(list(indices)).to_pylist()
+    spacings = [None if row["spacing_row"] is None else (row["spacing_row"], row["spacing_col"]) for row in rows]
+    return [image_mm2((row["height"], row["width"]), spacing) for row, spacing in zip(rows, spacings, strict=True)]

@@ -11,6 +11,7 @@ from chestseg.arrays.overlay import overlay
 from chestseg.arrays.resample import resample_mask
 from chestseg.data.prepared import PreparedDataset
 from chestseg.data.prepared_volumes import PreparedVolumes
+from chestseg.evaluation.evaluate import shown_mm2
 from chestseg.files import whole_file
 
 PICTURES = 4
@@ -41,7 +42,8 @@ def draw_cases(predictor: Any, dataset: PreparedDataset, indices: np.ndarray, ro
 
 def _radiograph(predictor: Any, dataset: Any, index: int) -> np.ndarray:
     image = dataset.image(index, predictor.size)
-    return overlay(image, predictor.predict([image])[0].mask, dataset.mask(index, predictor.size))
+    found = predictor.predict([image], shown_mm2=shown_mm2(dataset, [index]))[0]
+    return overlay(image, found.mask, dataset.mask(index, predictor.size))
 
 
 def _volume(predictor: Any, dataset: PreparedVolumes, index: int) -> np.ndarray:

@@ -26,5 +26,10 @@ def score(
             return evaluate(predictor, dataset, indices, progress=progress)
         case VolumePredictor(), PreparedVolumes():
             return evaluate_volumes(predictor, dataset, indices, progress=progress)
+    raise other_track(predictor, dataset)
+
+
+def other_track(predictor: Predictor | VolumePredictor, dataset: PreparedDataset) -> ValueError:
+    """The error of a model that is not of the dataset's kind."""
     kind = "volumes" if isinstance(predictor, VolumePredictor) else "radiographs"
-    raise ValueError(f"{dataset.folder} holds {dataset.KIND}, the model segments {kind}: give a model and a dataset of one track")
+    return ValueError(f"{dataset.folder} holds {dataset.KIND}, the model segments {kind}: give a model and a dataset of one track")

@@ -53,17 +53,25 @@ def evaluate_volumes(
     Raises:
         ValueError: the dataset was not prepared at the model's spacing or window, or is damaged.
     """
-    preprocessing = predictor.preprocessing
-    if preprocessing.window != dataset.window:
-        raise ValueError(
-            f"the model's window is {list(preprocessing.window)} HU, {dataset.folder} was prepared with {list(dataset.window)}: "
-            "prepare another folder with data.window as the model's"
-        )
+    require_window(predictor, dataset)
     sources = dataset.table["source"].to_pylist()
     rows: list[VolumeScore] = []
     for index in tqdm([int(index) for index in indices], desc="evaluate", unit="volume", disable=not progress):
         truth, spacing = dataset.truth(index)
         slices, lines, columns = truth.shape
-        found, _ = predictor.segment(dataset.image(index, preprocessing.spacing), (slices, lines, columns), spacing)
+        found, _ = predictor.segment(dataset.image(index, predictor.preprocessing.spacing), (slices, lines, columns), spacing)
         rows.append(score_volume(dataset.case_ids[index], sources[index], found, truth, spacing))
     return VolumeEvaluation(tuple(rows))
+
+
+def require_window(predictor: VolumePredictor, dataset: PreparedVolumes) -> None:
+    """Refuse volumes whose grey values are not those that the network learned from.
+
+    Raises:
+        ValueError: names both windows and the remedy.
+    """
+    if predictor.preprocessing.window != dataset.window:
+        raise ValueError(
+            f"the model's window is {list(predictor.preprocessing.window)} HU, {dataset.folder} was prepared with {list(dataset.window)}: "
+            "prepare another folder with data.window as the model's"
+        )

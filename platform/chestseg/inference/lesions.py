@@ -18,11 +18,20 @@ def remove_small(mask: np.ndarray, voxel_ml: float, least_ml: float) -> None:
     if not boxes:
         return
     inside = mask[boxes[0]]
-    labels = np.empty(inside.shape, np.int32)
-    count = ndimage.label(inside, np.ones((3, 3, 3)), output=labels)
-    assert isinstance(count, int)
-    # A slice at a time: bincount would make whole numbers of eight bytes of them all.
-    voxels = sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in labels), np.zeros(count + 1, np.int64))
+    labels, voxels = label_lesions(inside)
     kept = voxels * voxel_ml >= least_ml
     for plane, target in zip(labels, inside, strict=True):
         target *= kept[plane]
+
+
+def label_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the connected components (26 neighbours) of a mask (D, H, W).
+
+    Returns:
+        int32 (D, H, W), 0 outside and 1 to n; and int64 (n + 1,), the voxels of each number.
+    """
+    labels = np.empty(mask.shape, np.int32)
+    count = ndimage.label(mask, np.ones((3, 3, 3)), output=labels)
+    assert isinstance(count, int)
+    # A slice at a time: bincount would make whole numbers of eight bytes of them all.
+    return labels, sum((np.bincount(plane.ravel(), minlength=count + 1) for plane in labels), np.zeros(count + 1, np.int64))

@@ -87,18 +87,23 @@ class Predictor:
         """Edge in pixels of the square the network sees."""
         return self.preprocessing.size
 
-    def predict(self, images: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[np.ndarray], size: tuple[int, int] | None = None, shown_mm2: Sequence[float | None] | None = None
+    ) -> list[Prediction]:
         """Segment images.
 
         Args:
             images: uint8 (H, W) each, bright = dense, of any sizes.
             size: (rows, columns) of the masks; each image's own when None.
+            shown_mm2: square millimetres of the patient on each image, see `postprocess.image_mm2`, for a minimum area in mm²; without
+                them it counts in pixels.
 
         Raises:
             ValueError: an image of another type or shape.
         """
         found = self.probabilities(images)
-        return [self._prediction(answer, size or image.shape) for answer, image in zip(found, images, strict=True)]
+        shown = shown_mm2 or [None] * len(images)
+        return [self._prediction(answer, size or image.shape, mm2) for answer, image, mm2 in zip(found, images, shown, strict=True)]
 
     def probabilities(self, images: Sequence[np.ndarray]) -> list[Probabilities]:
         """Maps at the network's size, before post-processing; images as for `predict`."""
@@ -111,8 +116,8 @@ class Predictor:
             answers += self._forward(np.stack(resized))
         return answers
 
-    def _prediction(self, answer: Probabilities, size: tuple[int, ...]) -> Prediction:
-        mask = postprocess.apply(answer.mask, answer.disease, self.postprocessing, (size[0], size[1]))
+    def _prediction(self, answer: Probabilities, size: tuple[int, ...], shown_mm2: float | None) -> Prediction:
+        mask = postprocess.apply(answer.mask, answer.disease, self.postprocessing, (size[0], size[1]), shown_mm2)
         probability = float(answer.mask.max()) if answer.disease is None else answer.disease
         return Prediction(mask, probability, answer.mask)
 

@@ -12,6 +12,7 @@ import pandas as pd
 from chestseg.arrays.rle import encode_rle
 from chestseg.bundle import load_bundle
 from chestseg.dicom.radiograph import read_radiograph
+from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.pyfunc_input import encoded, listed
 from chestseg.inference.volume_predictor import VolumePredictor
@@ -61,7 +62,8 @@ class BundleModel:
 
     def _files(self, items: Sequence[Any]) -> pd.DataFrame:
         radiographs = [read_radiograph(encoded(item, place), f"image {place}") for place, item in enumerate(items)]
-        found = self.predictor.predict([radiograph.pixels for radiograph in radiographs])
+        shown = [image_mm2(radiograph.pixels.shape, radiograph.spacing_mm) for radiograph in radiographs]
+        found = self.predictor.predict([radiograph.pixels for radiograph in radiographs], shown_mm2=shown)
         rows = [describe(p, r.spacing_mm) | {"rle": encode_rle(p.mask)} for p, r in zip(found, radiographs, strict=True)]
         return pd.DataFrame(rows)
 

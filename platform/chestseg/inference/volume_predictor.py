@@ -101,8 +101,12 @@ class VolumePredictor:
         Returns:
             uint8 mask of 0 and 1 of `shape`, and the highest probability of any voxel.
         """
-        found = self._restricted(image, self._chest(image), self.batch)
+        found = self.restricted(image)
         return self._mask(found, shape, math.prod(spacing) / MM3_PER_ML), float(found.max())
+
+    def restricted(self, image: np.ndarray) -> np.ndarray:
+        """The map that `segment` cuts: of a whole image (D, H, W), 0 where the bundle says not to look; float16, 0..1."""
+        return self._restricted(image, self._chest(image), self.batch)
 
     def _chest(self, image: np.ndarray) -> Chest:
         return find_chest(image, self.preprocessing.spacing, self.preprocessing.window)
