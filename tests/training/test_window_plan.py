@@ -59,7 +59,5 @@ def test_the_plan_keeps_to_its_share_and_shows_more_where_it_is_larger() -> None
     experiment, arrays = tailed("cxr", {}, cases_per_epoch=400), ArraysInMemory()
     plans = [plan_scores(experiment, arrays, Windows(share=share), 24, 4, True) for share in (0.02, 0.05, 0.1)]
     assert all(plan.cost <= share * plan.trial for plan, share in zip(plans, (0.02, 0.05, 0.1), strict=True))
-    assert [plan.batches for plan in plans] == sorted(plan.batches for plan in plans) and plans[0].full < plans[2].full == plans[
-        2
-    ].epoch == 200
+    assert plans[0].batches < plans[1].batches < plans[2].batches and plans[0].full < plans[2].full < plans[2].epoch == 200
     assert plan_scores(experiment, arrays, Windows(), 24, 4, False).batches == 0
