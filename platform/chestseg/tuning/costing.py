@@ -59,6 +59,14 @@ def measure_costs(experiment: Experiment, dataset: PreparedDataset, threads: int
     return measured_costs([experiment], dataset, threads, device)
 
 
+def flops_per_second(experiment: Experiment, dataset: PreparedDataset, threads: int, device: torch.device = CPU) -> float:
+    """What one worker computes in training at the last stage, loading included: to tell how long a budget of FLOPs may take."""
+    last = experiment.model_copy(update={"stages": experiment.stages[-1:]})
+    with threads_set(threads):
+        seconds = step_seconds(last, last.stages[0], training_cases(last, dataset), device)
+    return training_flops(last, last.stages[0]) / seconds
+
+
 def measured_costs(experiments: Iterable[Experiment], dataset: PreparedDataset, threads: int, device: torch.device) -> Costs:
     """As `measure_costs`, of several experiments; what they have in common is measured once."""
 

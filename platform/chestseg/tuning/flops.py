@@ -1,8 +1,9 @@
-"""Floating-point operations of a network, counted by torch on its shapes alone: no weights, no images, no arithmetic."""
+"""Floating-point operations and size of a network, known from its shapes alone: no weights, no images, no arithmetic."""
 
 from functools import lru_cache
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from chestseg.config import Experiment, Model, RadiographStage, Stage, VolumeStage
@@ -20,7 +21,9 @@ def training_flops(experiment: Experiment, stage: Stage) -> float:
 
     A frozen encoder is passed forward once, whatever comes back.
     """
-    whole, encoder = _counted(experiment.model, shape_of(stage), True)  # pyright: ignore[reportArgumentType]  (frozen records hash)
+    # Only the heads of deep supervision are used in training alone; without them one count serves for both.
+    deep = getattr(experiment.model, "deep_supervision", False)
+    whole, encoder = _counted(experiment.model, shape_of(stage), deep)  # pyright: ignore[reportArgumentType]  (frozen records hash)
     frozen = encoder if "encoder" in stage.frozen else 0.0
     return frozen + (whole - frozen) * (1 + BACKWARD + experiment.training.recompute)
 
@@ -28,6 +31,12 @@ def training_flops(experiment: Experiment, stage: Stage) -> float:
 def forward_flops(experiment: Experiment, stage: Stage) -> float:
     """Of one image or patch in prediction, without test-time augmentation."""
     return _counted(experiment.model, shape_of(stage), False)[0]  # pyright: ignore[reportArgumentType]  (frozen records hash)
+
+
+def weight_bytes(model: Model) -> int:
+    """Of the network's file of weights."""
+    tensors = _without_weights(model).state_dict().values()  # pyright: ignore[reportArgumentType]  (as above)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def shape_of(stage: Stage) -> tuple[int, ...]:
@@ -47,9 +56,17 @@ def _counted(model: Model, shape: tuple[int, ...], training: bool) -> tuple[floa
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network(torch.empty(IMAGES, 1, *shape, device="meta"))
+    counts = {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
     encoder = next(name for name, module in network.named_modules() if module is network.encoder)
-    counts = counter.get_flop_counts()
-    return counter.get_total_flops() / IMAGES, sum(counts.get(f"{type(network).__name__}.{encoder}", {}).values()) / IMAGES
+    within = _within(f"{type(network).__name__}.{encoder}", network.encoder, counts)
+    return counter.get_total_flops() / IMAGES, within / IMAGES
+
+
+def _within(name: str, module: nn.Module, counts: dict[str, int]) -> int:
+    """Of a module, or of its parts where only they are called."""
+    if name in counts:
+        return counts[name]
+    return sum(_within(f"{name}.{part}", child, counts) for part, child in module.named_children())
 
 
 @lru_cache(maxsize=4)

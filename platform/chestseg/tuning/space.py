@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chestseg.config import Experiment, Space, Sweep, experiment_from
+from chestseg.config import Experiment, Model, Space, Sweep, experiment_from
 from chestseg.config.domain import Domain, Range, Steps, ends, is_fixed
 from chestseg.config.space import PATHS
 from chestseg.config.variant import Tree, averaged, exchanged, least_epochs, template
@@ -108,6 +108,12 @@ def stages_of(sweep: Sweep, base: Experiment, point: Point) -> list[Tree]:
 def is_fixed_numeric(space: Space) -> bool:
     """Whether CMA-ES can search the space: the same parameters in all trials, all of them numbers."""
     return space.fixed_numeric
+
+
+def models_of(space: Space, base: Experiment) -> list[Model]:
+    """All networks that trials may have, so that their weights can be looked for before the start."""
+    tree = base.model_dump(mode="json")
+    return [experiment_from(exchanged(tree, encoder_values(space, encoder))).model for encoder in space.encoder or [None]]
 
 
 def encoder_values(space: Space, encoder: str | None) -> Tree:
