@@ -39,6 +39,23 @@ def test_the_swa_window_has_a_constant_rate_and_the_curve_ends_before_it() -> No
     assert set(curve[70:]) == {5e-4} and curve[69] == pytest.approx(1e-4)
 
 
+def test_the_tail_has_the_constant_rate_wherever_its_window_lies() -> None:
+    windows = ({"last": 1}, {"last": 2, "skip": 2}, {"last": 5, "stride": 2})
+    curves = [rates(optimiser={"lr": 1e-2, "final_lr": 1e-4}, swa={**window, "tail": 3, "lr": 5e-4}) for window in windows]
+    assert set(curves[0][70:]) == {5e-4} and curves[0][69] == pytest.approx(1e-4)
+    assert curves[0] == curves[1] == curves[2]
+    assert set(rates(swa={"last": 2, "skip": 1, "lr": 5e-4})[70:]) == {5e-4}
+
+
+@pytest.mark.parametrize(
+    ("swa", "told"),
+    [({"last": 9, "skip": 2}, r"swa.last 9 with swa.skip 2 is longer than the stage's 10 epochs"), ({"tail": 11}, "swa.tail 11 is longer")],
+)
+def test_a_window_or_tail_longer_than_the_stage_is_refused(swa: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        rates(swa=swa)
+
+
 def test_encoder_rate_and_weight_decay_by_group() -> None:
     network = build_model(MODEL)
     optimiser = build_optimiser(network, Optimiser(encoder_lr=0.1, weight_decay=0.01))

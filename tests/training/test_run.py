@@ -55,6 +55,11 @@ def run_through(folder: Path, track: str = "cxr") -> tuple[dict[str, torch.Tenso
     return load_file(final), reporter.reports
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Bytes of a folder's files."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -79,6 +84,7 @@ def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(track: str, 
         break
     assert kills >= 5
     assert same(load_file(final), undisturbed)
+    assert contents(folder / "snapshots") == contents(tmp_path / "whole" / "snapshots")
     timing = ("images_per_second", "data_wait")
     for report in reports:
         if report.metrics:
