@@ -42,8 +42,9 @@ class Patches(Strict):
 class Space(Strict):
     """What a trial is drawn from. What is left out keeps the base's value.
 
-    A schedule of n stages is drawn from its end: the resolution of the last stage, then of the one before, which is lower, and so on. A
-    stage takes what the space does not name from the base's stage as far from the end, or from the base's first where there is none.
+    A schedule is drawn from its end: the resolution of the last stage, then of the one before, which is lower, and so on. The last stage
+    leaves room for as many lower resolutions as the longest schedule needs, so the lowest ones are not drawn for it. A stage takes what
+    the space does not name from the base's stage as far from the end, or from the base's first where there is none.
     """
 
     stages: Wholes

@@ -64,11 +64,6 @@ def require_affordable(places: Sequence[Experiment], budget: float, validations:
         raise ValueError(_too_dear(schedule, [stage.epochs for stage in schedule.stages], needed, budget, costs.unit))
 
 
-def describe(experiment: Experiment) -> str:
-    """The schedule in a line: resolutions and epochs."""
-    return " -> ".join(f"{stage.epochs} epochs at {stage.resolution}" for stage in experiment.stages)
-
-
 def _cost(experiment: Experiment, stage: Stage, budget: float, validations: int | None, costs: Costs) -> float:
     epochs = epochs_of(experiment, stage, costs, costs.validation_cases)
     return epochs.compute(stage.epochs, _interval(stage, epochs, budget, validations))

@@ -105,11 +105,6 @@ def stages_of(sweep: Sweep, base: Experiment, point: Point) -> list[Tree]:
     return [*stages[:-1], averaged(stages[-1], sweep.windows, point.tail_lr)]
 
 
-def is_fixed_numeric(space: Space) -> bool:
-    """Whether CMA-ES can search the space: the same parameters in all trials, all of them numbers."""
-    return space.fixed_numeric
-
-
 def models_of(space: Space, base: Experiment) -> list[Model]:
     """All networks that trials may have, so that their weights can be looked for before the start."""
     tree = base.model_dump(mode="json")
