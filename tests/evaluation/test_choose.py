@@ -13,11 +13,11 @@ from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.bundle import load_bundle
 from chestseg.config import Postprocessing, Source, VolumeData, VolumePostprocessing, load_experiment
+from chestseg.config.postprocessing import Objective
 from chestseg.data.prepared import PreparedDataset, array_path, shard_folder
 from chestseg.data.prepared_volumes import PreparedVolumes
 from chestseg.evaluation.choose import choose
 from chestseg.evaluation.choose_radiographs import Candidates
-from chestseg.evaluation.choose_surface import Objective
 from chestseg.evaluation.choose_volumes import VolumeCandidates
 from chestseg.evaluation.conclude import CHOICE, PROBABILITIES, conclude
 from chestseg.evaluation.probabilities import ProbabilityCache, TrainedNetwork

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from chestseg.evaluation.choose_surface import Objective, Surface, best, middle
+from chestseg.config.postprocessing import Objective
+from chestseg.evaluation.choose_surface import Surface, best, middle
 
 
 def surface(mean_dice: list[float], specificity: list[float] | None = None, positives: int = 5) -> Surface:

@@ -1,10 +1,13 @@
 """Scores of a split: what the network sees, where masks are compared, sources apart."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from chestseg.config import Postprocessing
 from chestseg.data.prepared import PreparedDataset
-from chestseg.evaluation.evaluate import evaluate
+from chestseg.data.prepared_radiographs import PreparedRadiographs
+from chestseg.evaluation.evaluate import evaluate, shown_mm2
 from chestseg.inference.predictor import Predictor
 from tests.evaluation.prepared import COUNT, write_prepared
 from tests.inference.tiny import bright
@@ -55,3 +58,20 @@ def test_network_larger_than_what_was_prepared_is_refused(dataset: PreparedDatas
 
 def test_no_case_no_score(dataset: PreparedDataset) -> None:
     assert evaluate(Predictor(bright()), dataset, []).summary.mean_dice is None
+
+
+def test_least_area_is_counted_in_the_patient(dataset: PreparedDataset) -> None:
+    """Case 1's rectangle is 25 of 128 rows by 61 of 128 columns: 9.3 % of what the radiograph shows."""
+    facts = {"sizes": (64, 128), "dataset_hash": dataset.hash, "split": {}}
+    table = dataset.table
+    for name, value in {"height": 1000, "width": 800, "spacing_row": 0.4, "spacing_col": 0.5}.items():
+        place = table.column_names.index(name)
+        column = pa.array(
+            [None if name.startswith("spacing") and index == 2 else value for index in range(COUNT)], table.schema.types[place]
+        )
+        table = table.set_column(place, name, column)
+    spaced = PreparedRadiographs(dataset.folder, table, facts)
+    assert shown_mm2(spaced, [2, 1]) == [None, 160_000]
+    for least, found in ((0.09, (True, True)), (0.1, (False, True))):
+        rows = evaluate(Predictor(bright(Postprocessing(min_area_mm2=least * 160_000))), spaced, [1, 2]).rows
+        assert tuple(row.present for row in rows) == found

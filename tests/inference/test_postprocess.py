@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chestseg.config import Postprocessing
-from chestseg.inference.postprocess import apply
+from chestseg.inference.postprocess import apply, image_mm2
 
 
 def block(value: float, edge: int, size: int = 64) -> np.ndarray:
@@ -64,3 +64,15 @@ def test_decision_does_not_depend_on_the_source_size() -> None:
     for size in [(64, 64), (100, 60), (2048, 1500)]:
         share = apply(found, None, rule, size).mean()
         assert share == pytest.approx(16 * 16 / 64**2, rel=0.1)
+
+
+def test_area_in_the_patient_where_the_spacing_is_known() -> None:
+    """A sixteenth of the image's edge and so 1/256 of its area: 500 mm² of 32x40 cm, 4096 pixels at 1024 without a spacing."""
+    found = block(0.9, 4)
+    shown = image_mm2((800, 640), (0.5, 0.5))
+    assert shown == 128_000
+    for least, kept in ((500, True), (500.1, False)):
+        assert apply(found, None, Postprocessing(min_area=1e6, min_area_mm2=least), shown_mm2=shown).any() == kept
+    for pixels, kept in ((4096, True), (4097, False)):
+        assert apply(found, None, Postprocessing(min_area=pixels, min_area_mm2=1e6)).any() == kept
+    assert image_mm2((800, 640), None) is None

@@ -1,6 +1,6 @@
 """From probabilities to a mask; what is chosen here travels in the bundle."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -43,3 +43,18 @@ class VolumePostprocessing(Strict):
     """Look for infiltrates in the chest's air spaces and what they enclose only; elsewhere nothing is computed and nothing found."""
     overlap: float = Field(default=0.25, ge=0, lt=1)
     """Share of a patch that its neighbour in the sliding window covers too."""
+
+
+class Objective(Strict):
+    """What the best rule has most of, where post-processing is chosen on held-out cases."""
+
+    name: Literal["mean_dice", "dice_positives"] = "mean_dice"
+    """As in `metrics.Summary`."""
+    least_specificity: float | None = Field(default=None, ge=0, le=1)
+    """Rules that leave a smaller share of negatives empty are out."""
+
+    @model_validator(mode="after")
+    def _positives_need_a_floor(self) -> Self:
+        if self.name == "dice_positives" and self.least_specificity is None:
+            raise ValueError("dice_positives alone is best where every case has a mask: give least_specificity, such as 0.9")
+        return self

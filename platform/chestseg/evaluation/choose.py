@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from chestseg.config import Postprocessing, VolumePostprocessing
+from chestseg.config.postprocessing import Objective
 from chestseg.evaluation.choose_radiographs import Candidates, count, rule_of, surface
-from chestseg.evaluation.choose_surface import Objective, Surface, best
+from chestseg.evaluation.choose_surface import Surface, best
 from chestseg.evaluation.choose_volumes import VolumeCandidates, count_volumes, volume_rule_of, volume_surface
 from chestseg.evaluation.probabilities import Origin, ProbabilityCache
 from chestseg.files import whole_file

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from scipy import ndimage
 
-from chestseg.config import Strict
+from chestseg.config.postprocessing import Objective
 from chestseg.files import whole_file
 
 STEPS = tuple(k / 20 for k in range(1, 20))
@@ -21,21 +21,6 @@ Amounts = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=
 """Candidates for an axis, in rising order."""
 TIE = 1e-9
 """Scores no farther apart are equal: sums of the same numbers in another order differ by less."""
-
-
-class Objective(Strict):
-    """What the best rule has most of."""
-
-    name: Literal["mean_dice", "dice_positives"] = "mean_dice"
-    """As in `metrics.Summary`."""
-    least_specificity: float | None = Field(default=None, ge=0, le=1)
-    """Rules that leave a smaller share of negatives empty are out."""
-
-    @model_validator(mode="after")
-    def _positives_need_a_floor(self) -> Self:
-        if self.name == "dice_positives" and self.least_specificity is None:
-            raise ValueError("dice_positives alone is best where every case has a mask: give least_specificity, such as 0.9")
-        return self
 
 
 @dataclass(frozen=True, eq=False)

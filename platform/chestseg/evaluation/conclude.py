@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
+from chestseg.config.postprocessing import Objective
 from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.choose import choose
-from chestseg.evaluation.choose_surface import Objective
 from chestseg.evaluation.pictures import draw_cases
 from chestseg.evaluation.probabilities import TrainedNetwork
 from chestseg.evaluation.score import score
