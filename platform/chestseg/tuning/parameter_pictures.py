@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from optuna.distributions import FloatDistribution
 
 from chestseg.tuning.importance import distributions_of
 from chestseg.tuning.pictures import ROW, WIDTH, legend, name, picture, point, value_of
@@ -16,6 +17,10 @@ from chestseg.tuning.records import TrialRecord
 from chestseg.tuning.result import Outcome
 
 COLUMNS = 2
+MOST_TICKS = 5
+LONGEST_LABEL = 14
+MOST_AXES = 8
+"""Side by side; the most important ones."""
 ABSENT = -0.15
 """Height at which a line passes a parameter its trial does not have; 0 is the parameter's least value, 1 its greatest."""
 
@@ -30,7 +35,9 @@ class Axis:
         values = {record.params[name] for record in having}
         self.numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         self.values = sorted(values) if self.numeric else sorted(values, key=str)
-        self.log = any(getattr(distributions_of(record)[name], "log", False) for record in having)
+        drawn_from = [distributions_of(record)[name] for record in having]
+        self.log = any(getattr(distribution, "log", False) for distribution in drawn_from)
+        self.continuous = any(isinstance(distribution, FloatDistribution) for distribution in drawn_from)
 
     @property
     def varies(self) -> bool:
@@ -45,10 +52,17 @@ class Axis:
         return (at - low) / (high - low)
 
     @property
-    def labels(self) -> list[tuple[float, str]]:
-        """What to write at which place."""
-        shown = self.values if not self.numeric else (self.values[0], self.values[-1])
-        return [(self.place(value), f"{value:.3g}" if self.numeric else str(value)) for value in shown]
+    def ticks(self) -> list[Any]:
+        """Values to write: all of a few choices, else the ends and the middle."""
+        if not self.numeric or (len(self.values) <= MOST_TICKS and not self.continuous):
+            return self.values
+        low, high = self.values[0], self.values[-1]
+        return [low, math.sqrt(low * high) if self.log else (low + high) / 2, high]
+
+    def label(self, value: Any) -> str:
+        """A value, short."""
+        text = f"{value:.2g}" if isinstance(value, float) else str(value)
+        return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
 
 
 def varying(outcome: Outcome, names: Sequence[str]) -> list[Axis]:
@@ -79,13 +93,9 @@ def draw_slices(outcome: Outcome, shown: Sequence[Axis]) -> bytes:
 def _slice(axes: Axes, axis: Axis, placed: Sequence[TrialRecord]) -> None:
     for record in placed:
         if axis.name in record.params:
-            value = record.params[axis.name]
-            point(axes, record, value if axis.numeric else axis.values.index(value), value_of(record))
-    if axis.log:
-        axes.set_xscale("log")
-    if not axis.numeric:
-        axes.set_xticks(range(len(axis.values)), [str(value) for value in axis.values])
-        axes.set_xlim(-0.5, len(axis.values) - 0.5)
+            point(axes, record, axis.place(record.params[axis.name]), value_of(record))
+    axes.set_xticks([axis.place(value) for value in axis.ticks], [axis.label(value) for value in axis.ticks])
+    axes.set_xlim(-0.15, 1.15)
     axes.set_xlabel(axis.name)
 
 
@@ -94,9 +104,10 @@ def draw_parallel(outcome: Outcome, shown: Sequence[Axis]) -> bytes:
 
     A line runs below an axis whose parameter the trial does not have.
     """
+    shown = shown[:MOST_AXES]
     placed = sorted((r for r in outcome.records if value_of(r) is not None), key=lambda r: (r.state == "complete", value_of(r)))
     values = [value_of(record) or 0.0 for record in placed]
-    scale, colours = Normalize(min(values), max(values)), colormaps["cividis"]
+    scale, colours = Normalize(min(values), max(values)), colormaps["cividis_r"]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -106,12 +117,15 @@ def draw_parallel(outcome: Outcome, shown: Sequence[Axis]) -> bytes:
             axes.plot(heights, color=colours(scale(value)), linestyle="-" if finished else "--", linewidth=1.8 if finished else 0.9)
         for place, axis in enumerate(shown):
             axes.axvline(place, color="black", linewidth=1)
-            for height, text in axis.labels:
-                axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10)
-        axes.set_xticks(range(len(shown)), [axis.name for axis in shown], rotation=30, ha="right")
+            for value in axis.ticks:
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
+                where = (place, axis.place(value))
+                axes.annotate(axis.label(value), where, xytext=(4, 0), textcoords="offset points", va="center", fontsize=10, bbox=box)
+        axes.set_xticks(range(len(shown)), [axis.name for axis in shown], rotation=20, ha="right")
         axes.set_yticks([ABSENT], ["not there"])
         axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
         axes.set_xlim(-0.1, len(shown) - 0.4)
         figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=name(outcome.sweep.metric))
 
-    return picture(draw, max(WIDTH, 1.2 * len(shown) + 1.5), 4 + ROW)
+    return picture(draw, max(WIDTH, 1.1 * min(len(shown), MOST_AXES) + 1), 4 + ROW)

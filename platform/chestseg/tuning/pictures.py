@@ -21,13 +21,15 @@ from chestseg.tuning.result import Outcome, resolution
 BLUE, ORANGE, RED, GREEN, GREY = "#0072b2", "#e69f00", "#d55e00", "#009e73", "#8c8c8c"
 COLOURS: dict[State, str] = {"complete": BLUE, "pruned": ORANGE, "failed": GREY, "running": GREEN}
 MARKERS: dict[State, str] = {"complete": "o", "pruned": "v", "failed": "X", "running": ">"}
-WORDS: dict[State, str] = {"complete": "finished", "pruned": "stopped early", "failed": "failed", "running": "running"}
+WORDS: dict[State, str] = {"complete": "finished", "pruned": "stopped", "failed": "failed", "running": "running"}
 STYLE: dict[Any, Any] = {
     "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True,
     "legend.frameon": False, "svg.hashsalt": "chestseg", "axes.titlesize": 11,
 }  # fmt: skip
 WIDTH = 6.5
 """Inches, at which the text is still read on a phone."""
+MOST_ROWS = 30
+"""Sequences of resolutions that are drawn: those with the best trials."""
 ROW = 0.32
 """Inches of a bar or a strip with its label."""
 NAMES = {
@@ -65,7 +67,7 @@ def draw_progress(outcome: Outcome) -> bytes:
         axes.set_xlabel("compute (% of a trial's budget)")
         axes.set_ylabel(name(outcome.sweep.metric))
         axes.set_xlim(left=0)
-        legend(axes, outcome.records)
+        legend(axes, [record for record in outcome.records if record.reports])
 
     return picture(draw, WIDTH, 4.6)
 
@@ -81,7 +83,7 @@ def _trial_line(axes: Axes, outcome: Outcome, record: TrialRecord, is_best: bool
     end = record.values[0] if record.state == "complete" else y[-1]
     if record.state == "complete":
         axes.plot([x[-1], x[-1]], [y[-1], end], color=colour, linestyle=":", linewidth=1)
-    axes.plot(x[-1], end, marker=MARKERS[record.state], color=colour, markersize=10 if is_best else 6, zorder=4)
+    point(axes, record, x[-1], end, size=11 if is_best else 7)
     if is_best:
         axes.annotate(f"trial {record.number}", (x[-1], end), xytext=(-8, 6), textcoords="offset points", ha="right", color=colour)
 
@@ -93,7 +95,8 @@ def draw_schedules(outcome: Outcome) -> bytes:
         if record.number in outcome.experiments and value_of(record) is not None:
             stages = outcome.experiments[record.number].stages
             rows.setdefault(tuple(resolution(stage) for stage in stages), []).append(record)
-    order = sorted(rows, key=lambda sizes: (len(sizes), *map(_first_number, sizes)))
+    best = sorted(rows, key=lambda sizes: -max(value_of(record) or 0.0 for record in rows[sizes]))
+    order = sorted(best[:MOST_ROWS], key=lambda sizes: (len(sizes), *map(_first_number, sizes)))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -112,7 +115,7 @@ def draw_schedules(outcome: Outcome) -> bytes:
 
 
 def draw_windows(table: Sequence[Mapping[str, Any]], metric: str) -> bytes:
-    """Every window of one trial as a line over the epochs it spans, dots where weights count, at the height of its score.
+    """A row for each window of one trial: the epochs it averages, and its score beside them.
 
     Args:
         table: rows of `WindowResult.table` that were scored, the chosen one first; those that saw fewer cases are drawn hollow.
@@ -120,23 +123,21 @@ def draw_windows(table: Sequence[Mapping[str, Any]], metric: str) -> bytes:
     """
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
+        epochs, scores = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
         for place, row in enumerate(table):
-            epochs = [epoch + 1 for epoch in row["epochs"]]
-            colour, size = (RED, 8) if place == 0 else (BLUE, 4)
+            colour = RED if place == 0 else BLUE
             face = colour if row["cases"] == table[0]["cases"] else "none"
-            axes.plot(
-                epochs, [row["score"]] * len(epochs), color=colour, marker="o", markersize=size, markerfacecolor=face, linewidth=1,
-                zorder=2 + (place == 0), alpha=1 if place == 0 else 0.7,
-            )  # fmt: skip
-        axes.annotate(
-            "chosen", (table[0]["epochs"][-1] + 1, table[0]["score"]), xytext=(0, 9), textcoords="offset points", ha="right", color=RED
-        )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch of the last stage")
-        axes.set_ylabel(name(metric))
+            look = {"color": colour, "marker": "o", "markersize": 6, "markerfacecolor": face}
+            epochs.plot([epoch + 1 for epoch in row["epochs"]], [place] * len(row["epochs"]), linewidth=1, **look)
+            scores.plot(row["score"], place, **look)
+        epochs.set_ylim(len(table) - 0.4, -0.6)
+        epochs.set_yticks([0], ["chosen"])
+        epochs.xaxis.set_major_locator(MaxNLocator(integer=True))
+        epochs.set_xlabel("epochs of the last stage")
+        scores.set_xlabel(name(metric))
+        scores.xaxis.set_major_locator(MaxNLocator(4))
 
-    return picture(draw, WIDTH, 4.6)
+    return picture(draw, WIDTH, 1 + 0.75 * ROW * max(4, len(table)))
 
 
 def draw_front(outcome: Outcome) -> bytes:
@@ -168,17 +169,19 @@ def draw_importance(shares: Sequence[Importance]) -> bytes:
             axes.plot([one.chance] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
         axes.set_yticks(range(len(shares)), [one.name for one in shares])
         axes.set_ylim(len(shares) - 0.5, -0.5)
-        axes.set_xlim(0, 1.02)
-        axes.set_xlabel("importance (black: what chance stays below)")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("importance (line: what chance stays below)")
 
     return picture(draw, WIDTH, 1 + ROW * max(3, len(shares)))
 
 
-def point(axes: Axes, record: TrialRecord, x: Any, y: Any) -> None:
+def point(axes: Axes, record: TrialRecord, x: Any, y: Any, size: float = 7) -> None:
     """A trial; hollow where it was stopped, since its value is of less compute."""
     colour = COLOURS[record.state]
     face = colour if record.state == "complete" else "none"
-    axes.plot(x, y, marker=MARKERS[record.state], markerfacecolor=face, markeredgecolor=colour, markersize=7, linestyle="none", alpha=0.85)
+    axes.plot(
+        x, y, marker=MARKERS[record.state], markerfacecolor=face, markeredgecolor=colour, markersize=size, linestyle="none", alpha=0.85
+    )
 
 
 def legend(axes: Axes, records: Sequence[TrialRecord]) -> None:
@@ -186,7 +189,7 @@ def legend(axes: Axes, records: Sequence[TrialRecord]) -> None:
     for state in COLOURS:
         if any(record.state == state for record in records):
             face = COLOURS[state] if state == "complete" else "none"
-            axes.plot([], [], marker=MARKERS[state], color=COLOURS[state], markerfacecolor=face, label=WORDS[state])
+            axes.plot([], [], marker=MARKERS[state], color=COLOURS[state], markerfacecolor=face, linestyle="none", label=WORDS[state])
     if axes.get_legend_handles_labels()[0]:
         axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4)
 

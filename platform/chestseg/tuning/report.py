@@ -7,13 +7,14 @@ from chestseg import __version__
 from chestseg.page import Block, Figure, Heading, Listing, Note, Page, Paragraph, Table, write_page
 from chestseg.tuning.importance import BEST, FEWEST, SHUFFLES, importance, standing
 from chestseg.tuning.parameter_pictures import draw_parallel, draw_slices, varying
-from chestseg.tuning.pictures import WORDS, draw_front, draw_importance, draw_progress, draw_schedules, name, value_of
+from chestseg.tuning.pictures import MOST_ROWS, WORDS, draw_front, draw_importance, draw_progress, draw_schedules, name, value_of
 from chestseg.tuning.records import TrialRecord
 from chestseg.tuning.result import BEST as BEST_YAML
 from chestseg.tuning.result import Outcome, decisions, schedule, spent, summary, window_in_words
 from chestseg.tuning.window_report import windows_section
 
 REPORT = "report.html"
+UNITS = {"flops": "FLOPs", "seconds": "s"}
 MOST_PARAMETERS = 12
 """In the pictures of parameters: the most important ones."""
 
@@ -32,7 +33,7 @@ def _in_short(outcome: Outcome) -> str:
     told = ", ".join(f"{count} {WORDS[state]}" for state, count in found["trials"].items() if count)
     if best is None:
         return f"No trial finished ({told or 'none was started'}), so there is no best configuration."
-    scores = " and ".join(f"{name(o)} {value:.4g}" for o, value in zip(outcome.objectives, best.values, strict=True))
+    scores = " and ".join(map(" ".join, zip(map(name, outcome.objectives), _values(outcome, best), strict=True)))
     where = f" ({schedule(outcome.experiments[best.number])})" if best.number in outcome.experiments else ""
     return f"Trial {best.number}{where} is the best of {len(outcome.records)} ({told}): {scores} on the held-out fold."
 
@@ -44,10 +45,10 @@ def _result(outcome: Outcome, folder: Path) -> list[Block]:
     experiment = outcome.experiments[best.number]
     facts = [
         ("trial", str(best.number)),
-        *((name(o), f"{value:.4g}") for o, value in zip(outcome.objectives, best.values, strict=True)),
+        *zip(map(name, outcome.objectives), _values(outcome, best), strict=True),
         ("schedule", schedule(experiment)),
         ("weights averaged", window_in_words(experiment.stages[-1])),
-        ("compute", f"{spent(best):.3g} {outcome.sweep.budget.unit}, {outcome.share(best):.0%} of a trial's budget"),
+        ("compute", f"{spent(best):.3g} {UNITS[outcome.sweep.budget.unit]}, {outcome.share(best):.0%} of a trial's budget"),
         *((key, _shown(value)) for key, value in best.params.items()),
     ]
     return [
@@ -57,19 +58,19 @@ def _result(outcome: Outcome, folder: Path) -> list[Block]:
             f"The score is the best of {sum(r.state == 'complete' for r in outcome.records)} finished trials on the very cases that chose "
             f"it (fold {experiment.fold}), and so too high. Train the configuration on other folds for a score that holds."
         ),
-        Listing(f"python jobs/train.py {folder / BEST_YAML}", "trains the best configuration again; with `--set fold=1` on another fold"),
+        Listing(f"python jobs/train.py {folder / BEST_YAML}", "trains the best configuration again; with --set fold=1 on another fold"),
     ]
 
 
 def _progress(outcome: Outcome) -> list[Block]:
     budget = outcome.sweep.budget
     found = summary(outcome)
-    spared = f"{found['compute']:.3g} {budget.unit} were spent"
+    spared = f"{found['compute']:.3g} {UNITS[budget.unit]} were spent"
     if outcome.sweep.pruner and found["compute_without_stops"]:
         part = found["compute"] / found["compute_without_stops"]
         spared += f", {part:.0%} of what the same trials would have taken without stops"
     caption = (
-        f"{name(outcome.sweep.metric)} on the held-out fold while training; 100 % is {budget.per_trial:.3g} {budget.unit}. "
+        f"{name(outcome.sweep.metric)} on the held-out fold while training; 100 % is {budget.per_trial:.3g} {UNITS[budget.unit]}. "
         "A dotted end leads to the score of the final weights, averaged and post-processed as they are served."
     )
     return [
@@ -102,8 +103,8 @@ def _schedules(outcome: Outcome) -> list[Block]:
     if not any(record.number in outcome.experiments and value_of(record) is not None for record in outcome.records):
         return []
     caption = (
-        "Each mark is a trial, in the row of its resolutions; in brackets how many there are. Hollow marks were stopped early: theirs is "
-        "the value of less compute."
+        "Each mark is a trial, in the row of its resolutions; in brackets how many there are. Hollow marks were stopped: theirs is "
+        f"the value of less compute. Of more than {MOST_ROWS} rows, those with the best trials are shown."
     )
     return [
         Heading("The schedule"),
@@ -115,9 +116,7 @@ def _front(outcome: Outcome) -> list[Block]:
     front = sorted(outcome.front, key=lambda record: record.values[1])
     if not front:
         return []
-    rows = [
-        (str(r.number), f"{r.values[0]:.4g}", f"{r.values[1]:.4g}", _schedule(outcome, r), f"pareto-{r.number:04d}.yaml") for r in front
-    ]
+    rows = [(str(r.number), *_values(outcome, r), _schedule(outcome, r), f"pareto-{r.number:04d}.yaml") for r in front]
     return [
         Heading("Two objectives"),
         Paragraph("No other finished trial is better than one of these in one objective without being worse in the other."),
@@ -145,7 +144,7 @@ def _parameters(outcome: Outcome) -> list[Block]:
     else:
         blocks.append(Paragraph(f"Importance is not given for fewer than {FEWEST} trials that finished or were stopped."))
     if shown:
-        caption = "Hollow marks were stopped early: theirs is the value of less compute."
+        caption = "Hollow marks were stopped: theirs is the value of less compute."
         blocks.append(Figure(draw_slices(outcome, shown), "the metric against each parameter", caption, chart=True))
         caption = "A line for each trial, dashed where it was stopped; it runs at the bottom where the trial does not have the parameter."
         blocks.append(Figure(draw_parallel(outcome, shown), "parallel coordinates of all trials", caption, chart=True, wide=True))
@@ -155,16 +154,16 @@ def _parameters(outcome: Outcome) -> list[Block]:
 def _importance_in_words(trials: int) -> str:
     return (
         f"Importance is PED-ANOVA's: how far the best trials (a tenth, at least {BEST}) lie from all {trials} along a parameter. It covers "
-        "parameters that only some trials have, and asks only who is among the best: trials stopped early count below those that finished, "
+        "parameters that only some trials have, and asks only who is among the best: trials stopped count below those that finished, "
         "or that were stopped at a later rung, so unequal compute does not enter. It says nothing about parameters acting together, and "
-        "speaks of the region the sampler looked at. Few trials show importance where there is none: the black line is what stays above "
-        f"95 % of {SHUFFLES} shuffles of the same values. Names count from a schedule's end: `lr.last` is the last stage's rate, "
-        "`lr.last-1` that of the stage before; `place` is where its resolution lies between the lowest allowed (0) and the highest (1)."
+        "speaks of the region the sampler looked at. Few trials show importance where there is none: the line across a bar stays above "
+        f"95 % of {SHUFFLES} shuffles of the same values. Names count from a schedule's end: lr.last is the last stage's rate, "
+        "lr.last-1 that of the stage before; place is where its resolution lies between the lowest allowed (0) and the highest (1)."
     )
 
 
 def _trials(outcome: Outcome) -> list[Block]:
-    columns = ["trial", "state", *map(name, outcome.objectives), "compute", "schedule", "rungs"]
+    columns = ["trial", "state", *map(name, outcome.objectives), "compute", "schedule", "at rungs"]
     rows = [
         (
             str(record.number), WORDS[record.state], *_values(outcome, record), f"{outcome.share(record):.0%}",
@@ -173,7 +172,7 @@ def _trials(outcome: Outcome) -> list[Block]:
         for record in outcome.records
     ]  # fmt: skip
     failed = [(str(r.number), str(r.extra.get("reason", ""))) for r in outcome.records if r.state == "failed"]
-    table = Table(columns, rows, "`trials.csv` has their parameters too.")
+    table = Table(columns, rows, "trials.csv has their parameters too.")
     return [Heading("All trials"), table, *([Table(["trial", "why it failed"], failed)] if failed else [])]
 
 
@@ -183,7 +182,7 @@ def _setting(outcome: Outcome) -> list[Block]:
         ("base experiment", " ".join([sweep.base, *(f"--set {override}" for override in sweep.set)])),
         ("prepared data", outcome.base.data.prepared),
         ("held-out fold", str(outcome.base.fold)),
-        ("budget of a trial", f"{sweep.budget.per_trial:.4g} {sweep.budget.unit}"),
+        ("budget of a trial", f"{sweep.budget.per_trial:.4g} {UNITS[sweep.budget.unit]}"),
         ("trials", str(sweep.trials)),
         ("sampler, seed", f"{sweep.sampler}, {sweep.seed}"),
         ("metric", sweep.metric),
@@ -196,8 +195,13 @@ def _schedule(outcome: Outcome, record: TrialRecord) -> str:
 
 
 def _values(outcome: Outcome, record: TrialRecord) -> list[str]:
-    values = [f"{value:.4g}" for value in record.values]
+    values = [_score(place, value) for place, value in enumerate(record.values)]
     return values + ["-"] * (len(outcome.objectives) - len(values))
+
+
+def _score(objective: int, value: float) -> str:
+    """The metric with four digits after the point; the second objective, of whatever size, with four in all."""
+    return f"{value:.4g}" if objective else f"{value:.4f}"
 
 
 def _least(values: Sequence[float], sign: int = 1) -> str:

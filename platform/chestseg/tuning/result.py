@@ -185,7 +185,7 @@ def _told(record: TrialRecord) -> dict[str, Any]:
 
 def schedule(experiment: Experiment) -> str:
     """The stages in a few words: resolution and epochs of each."""
-    return " → ".join(f"{resolution(stage)} × {stage.epochs}" for stage in experiment.stages)
+    return " → ".join(f"{resolution(stage)} × {stage.epochs}" for stage in experiment.stages) + " epochs"
 
 
 def resolution(stage: Stage) -> str:
@@ -195,8 +195,8 @@ def resolution(stage: Stage) -> str:
 
 def decisions(record: TrialRecord) -> str:
     """What was decided at each rung a trial came to."""
-    met = [report for report in record.reports if report.rung is not None]
-    return "; ".join(f"rung {(r.rung or 0) + 1}: {r.value:.4f} {'goes on' if r.goes_on else 'stops'}" for r in met)
+    met = [(report.rung + 1, report) for report in record.reports if report.rung is not None]
+    return "; ".join(f"{rung}: {report.value:.4f} {'goes on' if report.goes_on else 'stops'}" for rung, report in met)
 
 
 def window_in_words(stage: Stage) -> str:

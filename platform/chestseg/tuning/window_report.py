@@ -1,34 +1,35 @@
 """The report's section on windows of weight averaging: those of the best trial, and what choosing one gained in all."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chestseg.page import Block, Figure, Heading, Paragraph, Table
 from chestseg.tuning.pictures import draw_windows, name
+from chestseg.tuning.records import TrialRecord
 from chestseg.tuning.result import Outcome
 
 
 def windows_section(outcome: Outcome) -> list[Block]:
     """Nothing where no trial compared windows."""
-    found = {record.number: record.extra["window"] for record in outcome.records if "window" in record.extra}
+    found = [record for record in outcome.records if "window" in record.extra]
     if not found:
         return []
     blocks: list[Block] = [Heading("Windows of weight averaging"), Paragraph(_in_short(found))]
-    if outcome.best and outcome.best.number in found:
-        window = found[outcome.best.number]
+    if outcome.best and "window" in outcome.best.extra:
+        window = outcome.best.extra["window"]
         scored = [row for row in window["table"] if row["cases"]]
-        caption = f"Windows of trial {outcome.best.number}: a line spans a window, dots are the epochs averaged. {_method(window)}"
+        caption = f"Windows of trial {outcome.best.number}: a row each, the best first, with the epochs averaged. {_method(window)}"
         shown = draw_windows(scored, window["metric"])
         blocks.append(Figure(shown, "windows of the best trial by epochs and score", caption, chart=True))
-    rows = [(str(number), *_row(window)) for number, window in found.items()]
-    columns = ["trial", "averaged", "score", "last epoch alone", "gain", "windows", "share of compute", "seconds"]
-    blocks.append(Table(columns, rows, f"The chosen window of each trial, by {name(next(iter(found.values()))['metric'])}."))
+    columns = ["trial", "epochs averaged", "score", "gain", "windows", "share of compute", "seconds"]
+    caption = f"The chosen window of each trial, by {name(outcome.sweep.metric)}; the gain is over the last epoch's weights."
+    blocks.append(Table(columns, list(map(_row, found)), caption))
     return blocks
 
 
-def _in_short(found: Mapping[int, Mapping[str, Any]]) -> str:
-    gains = [gain for gain in map(_gain, found.values()) if gain is not None]
+def _in_short(found: Sequence[TrialRecord]) -> str:
+    gains = [gain for gain in map(_gain, found) if math.isfinite(gain)]
     mean = f" On average the chosen window scores {sum(gains) / len(gains):+.4f} over the last epoch's weights alone." if gains else ""
     return (
         "Every finished trial's snapshots were averaged over many windows and scored, without training again." + mean +
@@ -50,23 +51,18 @@ def _method(window: Mapping[str, Any]) -> str:
     )
 
 
-def _gain(window: Mapping[str, Any]) -> float | None:
-    alone = _alone(window)
-    gain = None if alone is None else window["table"][0]["score"] - alone
-    return gain if gain is not None and math.isfinite(gain) else None
+def _gain(record: TrialRecord) -> float:
+    """What the chosen window scores over the weights that the training ended with; NaN where it was not scored on the same cases."""
+    window = record.extra["window"]
+    comparable = record.reports and window["table"][0]["cases"] == window["held_out"]
+    return window["table"][0]["score"] - record.reports[-1].value if comparable else math.nan
 
 
-def _alone(window: Mapping[str, Any]) -> float | None:
-    """Score of the last epoch's weights; None where they were left behind before they had seen as many cases as the chosen window."""
+def _row(record: TrialRecord) -> tuple[str, ...]:
+    window, gain = record.extra["window"], _gain(record)
     chosen = window["table"][0]
-    row = next((row for row in window["table"] if row["last"] == 1 and row["skip"] == 0), None)
-    return row["score"] if row and row["cases"] == chosen["cases"] else None
-
-
-def _row(window: Mapping[str, Any]) -> tuple[str, ...]:
-    chosen, alone, gain = window["table"][0], _alone(window), _gain(window)
     epochs = ", ".join(str(epoch + 1) for epoch in chosen["epochs"])
     return (
-        epochs, f"{chosen['score']:.4f}", "-" if alone is None else f"{alone:.4f}", "-" if gain is None else f"{gain:+.4f}",
+        str(record.number), epochs, f"{chosen['score']:.4f}", f"{gain:+.4f}" if math.isfinite(gain) else "-",
         str(len(window["table"])), f"{window['share']:.1%}", f"{window['seconds']:.1f}",
     )  # fmt: skip
