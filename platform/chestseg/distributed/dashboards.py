@@ -83,11 +83,11 @@ def ray_dashboard(folder: Path) -> Iterator[Dashboard]:
     elif noted:
         yield _ray_page(noted)
     else:
-        with _attached():
+        with _attached() as url:
             joining = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled")}
             joining[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
             shown = " ".join(f"{name}={value}" for name, value in joining.items())
-            yield _ray_page(_own_url(), f"a cluster of its own; a sweep joins it when started with {shown}")
+            yield _ray_page(url, f"a cluster of its own; a sweep joins it when started with {shown}")
 
 
 @contextlib.contextmanager
@@ -112,24 +112,36 @@ def _noted(folder: Path) -> str | None:
 
 def _joined(address: str) -> str:
     try:
-        with _attached():
-            return _own_url()
+        with _attached() as url:
+            return url
     except ConnectionError as error:
         raise ValueError(f"RAY_ADDRESS {address}: no cluster can be joined there: start it, or unset RAY_ADDRESS") from error
 
 
 @contextlib.contextmanager
-def _attached() -> Iterator[None]:
-    """As `attach`, and a signal to end still means to this process what it did: Ray would make it leave with another code."""
-    before = signal.getsignal(signal.SIGTERM)
-    with attach():
-        signal.signal(signal.SIGTERM, before)
-        yield
+def _attached() -> Iterator[str]:
+    """As `attach`, and gives the dashboard's address."""
+    with _sigterm_kept():
+        stack = contextlib.ExitStack()
+        stack.enter_context(attach())
+    with stack:
+        yield _own_url()
 
 
 def _own_url() -> str:
     """Address of the attached cluster's dashboard."""
-    return f"http://{ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url}"
+    with _sigterm_kept():
+        return f"http://{ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url}"
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """A signal to end goes on to mean what it did: whenever Ray is asked to start, it makes the process leave with a code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _ray_page(url: str, *hints: str) -> Dashboard:

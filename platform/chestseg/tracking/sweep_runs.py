@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
 
 from chestseg.config import Experiment, Tracking
 from chestseg.tracking.environment import checked_uri, connect, experiment_id, explained, reach, reason, troubles
 from chestseg.tracking.journal import FILE, Entry, Files, Journal, Metric, Opening, RunStatus, Status, Tags, read_entries
 from chestseg.tracking.recorder import milliseconds
-from chestseg.tracking.run_ids import RunIds
+from chestseg.tracking.run_ids import SWEEP, RunIds
 from chestseg.tracking.runs import flattened, parameters_of, stage_name, tags_of
 from chestseg.tracking.sender import SENT, Sender, count_pending, send_all
 from chestseg.tracking.tracked_run import RECORD, TrackedRun, load_run
@@ -99,8 +100,9 @@ class SweepRuns:
 
     @property
     def page(self) -> str:
-        """Of MLflow's interface, below its address: the table of runs."""
-        return f"#/experiments/{self._run.experiment_id}/runs"
+        """Of MLflow's interface, below its address: the table of this sweep's runs."""
+        mine = quote(f"tags.`{SWEEP}` = '{self.key}'")
+        return f"#/experiments/{self._run.experiment_id}/runs?workflowType=machine_learning&searchFilter={mine}"
 
     def begin(self, params: Mapping[str, Any]) -> None:
         """Open the sweep's run, or set it running again."""
