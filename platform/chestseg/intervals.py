@@ -1,9 +1,11 @@
 """Bootstrap intervals (95 %) of scores over patients: cases of one patient are drawn together, since they resemble each other.
 
-Method: BCa (Efron 1987, JASA 82:171), its acceleration from the statistic's influence function, its levels widened for few patients as
-the expanded percentile interval's (Hesterberg 2015, The American Statistician 69:371). Chosen by measured coverage among percentile,
-studentised and t intervals: `docs/metrics.md` has the figures. All scores are resampled with the same draws, and a `Difference` of two
-models draws the same cases for both. Arrays named `weights` are (resamples, cases): how often each case was drawn.
+Method: the expanded percentile interval, whose levels are widened for few patients (Hesterberg 2015, The American Statistician 69:371). A
+single model's scores have a ceiling and a tail, so its levels are also corrected for bias and skewness as BCa's (Efron 1987, JASA 82:171),
+with the acceleration from the score's influence function. A difference of two models is near symmetric with long tails, from which those
+corrections would be read off by chance: it goes without. Chosen by measured coverage among percentile, studentised and t intervals:
+`docs/metrics.md` has the figures. All scores are resampled with the same draws, of a `Difference` both models' too. Arrays named
+`weights` are (resamples, cases): how often each case was drawn.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -182,7 +184,8 @@ def _bounded(estimate: Estimate, statistic: Statistic, draws: np.ndarray, codes:
     value, influence = estimate.value, np.bincount(codes, statistic.influence())
     assert value is not None
     if np.abs(influence).max() > 1e-12 * max(1, abs(value)):
-        low, high = _bca(value, draws[np.isfinite(draws)], influence, estimate.patients)
+        skewed = not isinstance(statistic, Difference)
+        low, high = _limits(value, draws[np.isfinite(draws)], estimate.patients, influence if skewed else None)
         return Estimate(value, low, high, estimate.cases, estimate.patients)
     unseen, (least, greatest) = 1 - TAIL ** (1 / estimate.patients), statistic.bounds
     low, high = value - (value - least) * unseen, value + (greatest - value) * unseen
@@ -191,19 +194,21 @@ def _bounded(estimate: Estimate, statistic: Statistic, draws: np.ndarray, codes:
     return Estimate(value, low, high, estimate.cases, estimate.patients)
 
 
-def _bca(value: float, draws: np.ndarray, influence: np.ndarray, patients: int) -> tuple[float, float]:
-    """Limits: the draws' quantiles at levels corrected for bias, skewness and the number of patients.
+def _limits(value: float, draws: np.ndarray, patients: int, influence: np.ndarray | None) -> tuple[float, float]:
+    """The draws' quantiles at levels widened for few patients and, given their influence, corrected for bias and skewness.
 
     Args:
         value: of all cases.
         draws: of the resamples.
-        influence: of each patient.
         patients: that it is computed from.
+        influence: of each patient.
     """
-    tie = 1e-9 * max(1, abs(value))  # resamples add up in another order
-    below = np.mean(draws < value - tie) + np.mean(np.abs(draws - value) <= tie) / 2
-    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
-    acceleration = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
-    shifted = bias + np.array([1, -1]) * np.sqrt(patients / (patients - 1)) * t.ppf(TAIL, patients - 1)
-    low, high = np.quantile(draws, norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    levels = np.array([1, -1]) * np.sqrt(patients / (patients - 1)) * t.ppf(TAIL, patients - 1)
+    if influence is not None:
+        tie = 1e-9 * max(1, abs(value))  # resamples add up in another order
+        below = np.mean(draws < value - tie) + np.mean(np.abs(draws - value) <= tie) / 2
+        bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+        acceleration = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
+        levels = bias + (bias + levels) / (1 - acceleration * (bias + levels))
+    low, high = np.quantile(draws, norm.cdf(levels))
     return float(low), float(high)

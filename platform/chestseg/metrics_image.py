@@ -124,9 +124,9 @@ def reliability_curve(probabilities: np.ndarray, positive: np.ndarray, bins: int
 
 
 def expected_calibration_error(curve: Sequence[ReliabilityBin]) -> float | None:
-    """Mean over images of their bin's |probability - positives| (Naeini et al. 2015): as torchmetrics' `binary_calibration_error`,
-    but for probabilities on an edge of two bins, which it counts to the upper one.
+    """Mean over images of their bin's |probability - positives| (Naeini et al. 2015).
 
+    As torchmetrics' `binary_calibration_error`, but for probabilities on an edge of two bins, which it counts to the upper one.
     Chance alone makes it greater than 0, the more the fewer images, and a bootstrap would add to it once more: it has no interval.
     None without images.
     """
