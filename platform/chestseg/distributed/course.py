@@ -1,5 +1,6 @@
 """A sweep's course in its driver: hands trials to Ray Tune, hears them, and tells the conductor first, then MLflow and Optuna."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ ONLY_WHILE_TRAINING = (CHECKPOINTS, INITIAL)
 RAY_CHECKPOINTS = "checkpoint_*"
 """In it, of trials with several workers."""
 SNAPSHOTS = "snapshots"
+BY_NAME = "by-name"
+"""Folder in the sweep's, of links to the trials' run folders."""
 MIRRORED_EVERY = 1.0
 """Seconds, at least; an Optuna storage that is slow is told less often."""
 SHARE_OF_MIRRORING = 0.05
@@ -133,9 +136,11 @@ class Course:
     def _assign(self, number: int, experiment: Experiment) -> Assignment:
         run = self.runs.open_trial(experiment, self.dataset_hash, number)
         self._trials[number], self._begun[number] = experiment, time.monotonic()
+        name = label(number, experiment)
+        link_by_name(Path(self.sweep.folder), name, Path(experiment.run_folder))
         return Assignment(
             number=number,
-            label=label(number, experiment),
+            label=name,
             experiment=for_other_nodes(experiment),
             run=run,
             scoring=Scoring(self.sweep.metric, self.sweep.second == "latency", self.sweep.windows),
@@ -191,6 +196,14 @@ class Course:
         if experiment:
             told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
         return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
+
+
+def link_by_name(folder: Path, name: str, run_folder: Path) -> None:
+    """Let a trial's run folder be found in the sweep's by a name to read."""
+    link = folder / BY_NAME / name
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(run_folder, link.parent))
 
 
 def directions_of(sweep: Sweep) -> list[Direction]:

@@ -8,7 +8,6 @@ import torch
 
 from chestseg.config import Experiment, Sweep
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.cluster import may_grow
 from chestseg.distributed.train import uses_gpu, worker_resources
 from chestseg.tuning.compute import Costs
 from chestseg.tuning.costing import costs_of, flops_per_second
@@ -32,13 +31,13 @@ def plan_sweep(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal) ->
 def measure(sweep: Sweep, base: Experiment, dataset: PreparedDataset) -> dict[str, Any]:
     """`costs` (as JSON) and `speed`, the compute of one worker in a second, in the budget's unit.
 
-    On a private cluster without GPUs this process is as good as any worker and has PyTorch loaded already.
+    On a single machine without GPUs this process is as good as any worker and has PyTorch loaded already.
 
     Raises:
         ValueError: a stage, an encoder or cases that can't be, or a budget that some trial could not keep to.
     """
     gpu = uses_gpu(base.training)
-    if not gpu and not may_grow():
+    if not gpu and sum(node["Alive"] for node in ray.nodes()) == 1:
         return _measure(sweep, base, dataset, gpu)
     resources = worker_resources(base.training)
     task = ray.remote(_measure).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))

@@ -1,0 +1,190 @@
+"""Sweeps on a real cluster: one that nobody disturbs, the same one killed and started again, trials of two workers, what fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import ray
+import yaml
+from mlflow import MlflowClient
+from ray.util.state import list_actors
+
+from chestseg.cli import main
+from chestseg.config import load_experiment
+from chestseg.config.sweep import Sweep, load_sweep
+from chestseg.phantoms.radiograph.siim import write_siim
+from chestseg.tuning.records import FILE, Reported, TrialRecord, read_journal, records_of
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+TRIAL_ACTOR = "ImplicitFunc"
+"""What Ray Tune calls the class it makes of a function."""
+MLFLOW_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
+    """Phantoms prepared, and a sweep of seconds over them: some trials have one stage, some two, some are stopped."""
+    folder = tmp_path_factory.mktemp("tune")
+    write_siim(folder / "siim", 24, seed=1, size=128)
+    stage = {"epochs": 1, "batch": 4, "micro_batch": 2, "cases_per_epoch": 8, "optimiser": {"final_lr": 1e-6}}
+    base = {
+        "name": "tuned",
+        "data": {
+            "sources": [{"reader": "siim", "path": str(folder / "siim")}],
+            "prepared": str(folder / "prepared"), "sizes": [32, 64], "folds": 3, "test_share": 0.25,
+        },
+        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
+        "stages": [{**stage, "size": 32}],
+        "training": {"precision": "fp32", "checkpoint_every": 3},
+        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "tuned", "model": None},
+    }  # fmt: skip
+    sweep = {
+        "name": "small",
+        "base": "base.yaml",
+        "trials": 5,
+        "seed": 2,
+        "budget": {"unit": "flops", "per_trial": 4e9},
+        "space": {"stages": [1, 2], "sizes": [32, 64], "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        "pruner": {"reduction": 2, "rungs": [0.3, 0.6]},
+        "validations": 5,
+        "at_once": 1,
+        "storage": str(folder / "sweeps"),
+    }
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    path = folder / "sweep.yaml"
+    path.write_text("# Made by a test.\n" + yaml.safe_dump(sweep))
+    assert main(["prepare", str(folder / "base.yaml")]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(config: Path) -> Sweep:
+    """The sweep, run in this process to its end."""
+    assert main(["tune", str(config)]) == 0
+    return load_sweep(config)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_held(cluster) -> Iterator[None]:
+    """After each test all that the cluster has is free again."""
+    yield
+    deadline = time.monotonic() + 30
+    while held() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not held()
+
+
+def held() -> dict[str, float]:
+    has, free = ray.cluster_resources(), ray.available_resources()
+    return {name: has[name] - free.get(name, 0) for name in ("CPU", "memory") if free.get(name, 0) < has[name]}
+
+
+def records(folder: str | Path) -> list[TrialRecord]:
+    return records_of(read_journal(Path(folder, FILE)))
+
+
+def course(folder: str | Path) -> list[tuple[Any, ...]]:
+    """All that a kill may not change."""
+    return [
+        (r.number, r.params, r.state, r.values, [(p.step, p.compute, p.value, p.goes_on, p.rung) for p in r.reports], r.extra.get("weights"))
+        for r in records(folder)
+    ]
+
+
+def set_to(**values: object) -> list[str]:
+    return [part for key, value in values.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
+
+
+def test_the_sweep_says_what_came_of_each_trial_and_leaves_a_result_that_trains(swept: Sweep, config: Path) -> None:
+    found = records(swept.folder)
+    assert len(found) == 5 and {record.state for record in found} == {"complete", "pruned"}
+    best = load_experiment(Path(swept.folder, "result", "best.yaml"))
+    assert best.stages and Path(swept.folder, "result", "report.html").exists()
+    named = {link.name: link for link in Path(swept.folder, "by-name").iterdir()}
+    assert len(named) == 5 and all(" px lr " in name for name in named)
+    for record in found:
+        [run] = [link for name, link in named.items() if name.startswith(f"{record.number:04d} ")]
+        assert (run / "bundle" / "bundle.json").exists() == (record.state == "complete")
+        assert not (run / "checkpoints").exists()
+
+
+def test_optuna_mlflow_and_the_table_agree_trial_by_trial(swept: Sweep) -> None:
+    study = optuna.load_study(study_name=swept.name, storage=swept.optuna)
+    client = MlflowClient(swept.experiment.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("tuned").experiment_id], f"params.name LIKE '{swept.name}%'")
+    children = {int(run.data.tags["trial"]): run for run in runs if "trial" in run.data.tags}
+    for record, trial in zip(records(swept.folder), study.trials, strict=True):
+        assert trial.number == record.number and trial.params == pytest.approx(record.params)
+        assert trial.state.name == {"complete": "COMPLETE", "pruned": "PRUNED"}[record.state]
+        assert trial.intermediate_values == {report.step: report.value for report in record.reports}
+        assert trial.values == list(record.values)
+        run = children[record.number]
+        assert run.data.tags["trial_state"] == record.state and run.info.status == MLFLOW_STATUS[record.state]
+        history = [m.value for stage in stages_of(client, run) for m in client.get_metric_history(stage.info.run_id, swept.metric)]
+        assert history == [report.value for report in record.reports]
+
+
+def stages_of(client: MlflowClient, run: Any) -> list[Any]:
+    found = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    return sorted(found, key=lambda stage: int(stage.data.tags["stage"]))
+
+
+def test_a_finished_sweep_started_again_tries_nothing(swept: Sweep, config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = Path(swept.folder, FILE).read_bytes()
+    assert main(["tune", str(config)]) == 0
+    assert Path(swept.folder, FILE).read_bytes() == before
+    assert "going on: 5 trials have ended, 0 resume" in capfd.readouterr().out
+
+
+@contextmanager
+def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A driver, killed at the end of the block if it is still there."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet, stderr=quiet, start_new_session=True) as driver:
+        try:
+            yield driver
+        finally:
+            if driver.poll() is None:
+                os.killpg(driver.pid, signal.SIGKILL)
+
+
+def wait_for(driver: subprocess.Popen[bytes], folder: Path, entries: int) -> None:
+    """Until a sweep's journal has so many reports, or its driver has ended."""
+    deadline = time.monotonic() + 240
+    while driver.poll() is None and time.monotonic() < deadline:
+        if sum(isinstance(entry, Reported) for entry in read_journal(folder / FILE) if folder.exists()) >= entries:
+            return
+        time.sleep(0.02)
+
+
+def kill_trials(address: str) -> int:
+    """Kill every process that a trial runs in; says how many there were."""
+    actors = [a for a in list_actors(address, filters=[("state", "=", "ALIVE")]) if a.class_name == TRIAL_ACTOR]
+    for actor in actors:
+        os.kill(actor.pid, signal.SIGKILL)
+    return len(actors)
+
+
+def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swept: Sweep, config: Path, cluster, tmp_path: Path) -> None:
+    overrides = {"storage": tmp_path, "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']"}
+    command, folder = [sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], tmp_path / swept.name
+    with started(command, cluster.env) as driver:
+        wait_for(driver, folder, 2)
+        assert kill_trials(cluster.address) == 1
+        wait_for(driver, folder, 4)
+    with started(command, cluster.env) as driver:
+        wait_for(driver, folder, 6)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(120) == 130
+    assert subprocess.run(command, cwd=ROOT, env=cluster.env, capture_output=True, check=False).returncode == 0
+    assert course(folder) == course(swept.folder)
