@@ -58,6 +58,11 @@ class Table:
         )
 
     @property
+    def wide(self) -> bool:
+        """Whether cells on a narrow page would have no room for words."""
+        return len(self.columns) > 4
+
+    @property
     def numeric(self) -> list[bool]:
         """Of each column, whether it holds numbers alone: they are set flush right."""
         cells = [[row[place] for row in self.rows] for place in range(len(self.columns))]
