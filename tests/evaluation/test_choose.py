@@ -1,6 +1,7 @@
 """From prepared cases to a rule in a bundle; and that nothing of the test split has a part in it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_pixels_of_the_test_split_change_nothing(tmp_path: Path) -> None:
     assert second.rule == first.rule and second.surface.cases == 6
     for name, values in first.surface.scores.items():
         np.testing.assert_array_equal(second.surface.scores[name], values)
+
+
+def test_a_choice_at_the_edge_of_the_candidates_is_told(tmp_path: Path) -> None:
+    both = caches(tmp_path)
+    few = Candidates(threshold=(0.01, 0.02), top_threshold=(0.01, 0.02), min_area=(0,), empty_threshold=(0,))
+    assert choose(both, candidates=few).at_edge == ["threshold", "top_threshold"]
+    assert replace(choose(both), place=(3, 9, 0, 0)).at_edge == []
 
 
 def test_the_test_split_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ class Choice:
     """How many candidates score as high."""
     origins: tuple[Origin, ...]
 
+    @property
+    def at_edge(self) -> list[str]:
+        """Axes whose first or last candidate was chosen, so that a better one may lie beyond; not where that is 0, which does nothing."""
+        chosen = self.surface.candidate(self.place)
+        return [name for name, values in self.surface.axes.items() if len(values) > 1 and chosen[name] in (values[0] or None, values[-1])]
+
     def save(self, folder: str | Path) -> None:
         """Write `surface.npz`, every candidate's scores, and `choice.json`, what was chosen, by what and from which cases."""
         self.surface.save(Path(folder, SURFACE))
@@ -42,6 +48,7 @@ class Choice:
             "cases": self.surface.cases,
             "positives": self.surface.positives,
             "candidates": {name: list(values) for name, values in self.surface.axes.items()},
+            "at_edge": self.at_edge,
             "ties": self.ties,
             "from": [origin.model_dump() for origin in self.origins],
         }
