@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,14 @@ from chestseg.training.batch_norm import BatchNorms
 from chestseg.training.engine import Engine
 
 Tensors = dict[str, torch.Tensor]
+Contents = dict[str, tuple[int, str]]
+"""By tensor's name, the epoch in whose file it lies and the SHA-256 of its bytes."""
 SNAPSHOTS = "snapshots"
 """Their folder in a run's."""
+BLOCK = 1 << 17
+"""Numbers added up at a time: their float64 sums stay in a processor's cache."""
 CONTENTS = "snapshot"
-"""The header's entry: by tensor's name, the epoch in whose file it lies and the SHA-256 of its bytes. One entry, as the order of several
-is not fixed, and a repeated epoch shall write the same bytes."""
+"""The header's entry of `Contents`. One entry, as the order of several is not fixed, and a repeated epoch shall write the same bytes."""
 
 
 def window(swa: Swa, last_epoch: int) -> list[int]:
@@ -58,7 +60,7 @@ class Snapshots:
         """Keep the weights of an epoch; a repeated epoch writes the same bytes again."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         before = self._before(stage, epoch)
-        contents: dict[str, tuple[int, str]] = {}
+        contents: Contents = {}
         for name, value in tensors.items():
             digest = _digest(value)
             same = name in before and before[name][1] == digest
@@ -80,29 +82,22 @@ class Snapshots:
 
         Batch-norm statistics in it are means too, and wrong for the averaged weights until they are re-estimated. Raises as `load`.
         """
-        with ExitStack() as stack:
-            files: dict[int, Any] = {}
+        return Averages(self, stage).mean(epochs)
 
-            def read(epoch: int, name: str) -> torch.Tensor:
-                if epoch not in files:
-                    files[epoch] = stack.enter_context(self._open(stage, epoch))
-                return files[epoch].get_tensor(name)
+    def read(self, stage: int, epoch: int) -> tuple[Contents, Tensors]:
+        """What a file says of each tensor of its epoch, and the tensors that lie in it, mapped and not read yet. Raises as `load`."""
+        with self._open(stage, epoch) as file:
+            # A file of a version that wrote every tensor says nothing.
+            told = (file.metadata() or {}).get(CONTENTS)
+            contents: Contents = json.loads(told) if told else dict.fromkeys(file.keys(), (epoch, ""))
+            return contents, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
-            places = [self._contents(stage, epoch) for epoch in sorted(epochs)]
-            return {name: _mean([place[name][0] for place in places], lambda epoch, name=name: read(epoch, name)) for name in places[-1]}
-
-    def _before(self, stage: int, epoch: int) -> dict[str, tuple[int, str]]:
+    def _before(self, stage: int, epoch: int) -> Contents:
         """Contents of the stage's newest earlier snapshot; nothing where this is the first."""
         pattern = self.path(stage, 0).name.replace("0000", "*")
         earlier = [int(path.stem.rpartition("epoch")[2]) for path in self.folder.glob(pattern)]
         newest = max((e for e in earlier if e < epoch), default=None)
-        return {} if newest is None else self._contents(stage, newest)
-
-    def _contents(self, stage: int, epoch: int) -> dict[str, tuple[int, str]]:
-        with self._open(stage, epoch) as file:
-            told = (file.metadata() or {}).get(CONTENTS)
-            # A file of a version that wrote every tensor says nothing.
-            return json.loads(told) if told else dict.fromkeys(file.keys(), (epoch, ""))
+        return {} if newest is None else self.read(stage, newest)[0]
 
     def _open(self, stage: int, epoch: int) -> Any:
         path = self.path(stage, epoch)
@@ -113,6 +108,24 @@ class Snapshots:
             raise ValueError(f"{path}: this epoch's weights are missing, and an average or a later snapshot needs them: {remedy}") from None
         except SafetensorError as error:
             raise ValueError(f"{path}: damaged ({error}): {remedy}") from None
+
+
+class Averages:
+    """Means over windows of one stage's snapshots; each file is mapped once, and what windows share is in memory already."""
+
+    def __init__(self, snapshots: Snapshots, stage: int) -> None:
+        self.snapshots, self.stage = snapshots, stage
+        self.files: dict[int, tuple[Contents, Tensors]] = {}
+
+    def mean(self, epochs: Sequence[int]) -> Tensors:
+        """As `Snapshots.average`."""
+        contents = [self._file(epoch)[0] for epoch in sorted(epochs)]
+        return {name: _mean([self._file(each[name][0])[1][name] for each in contents]) for name in contents[-1]}
+
+    def _file(self, epoch: int) -> tuple[Contents, Tensors]:
+        if epoch not in self.files:
+            self.files[epoch] = self.snapshots.read(self.stage, epoch)
+        return self.files[epoch]
 
 
 def re_estimate(engine: Engine, batches: Iterator[MicroBatch], steps: int) -> None:
@@ -136,15 +149,18 @@ def re_estimate(engine: Engine, batches: Iterator[MicroBatch], steps: int) -> No
     norms.count(len(recorded))
 
 
-def _mean(epochs: list[int], read: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """Of one tensor, which lies in the files of `epochs`, ascending; the last one where it holds whole numbers."""
-    last = read(epochs[-1])
-    if len(set(epochs)) == 1 or not last.is_floating_point():
+def _mean(values: list[torch.Tensor]) -> torch.Tensor:
+    """Of one tensor at several epochs, ascending; the last one where it holds whole numbers."""
+    last = values[-1]
+    if not last.is_floating_point() or all(value is last for value in values):
         return last  # n times the same number, divided by n, is that number
-    total = read(epochs[0]).double()
-    for epoch in epochs[1:]:
-        total += read(epoch)
-    return (total / len(epochs)).to(last.dtype)
+    mean, flat = torch.empty_like(last), [value.flatten() for value in values]
+    for start in range(0, last.numel(), BLOCK):
+        total = flat[0][start : start + BLOCK].double()
+        for value in flat[1:]:
+            total += value[start : start + BLOCK]
+        mean.view(-1)[start : start + BLOCK] = total / len(flat)
+    return mean
 
 
 def _digest(value: torch.Tensor) -> str:

@@ -18,7 +18,7 @@ STEP = 3
 """Forward passes that a forward and backward pass cost."""
 FINALISTS = 3
 """Windows that are not halved any more."""
-PROBED = 8
+PROBED = 4
 """Cases on which probabilities are compared between a subset's batch-norm statistics and a full pass's."""
 
 
@@ -70,7 +70,7 @@ def plan_scores(experiment: Experiment, dataset: Any, spec: Windows, windows: in
         full = min(epoch, max(1, int(left / 4 / batch)))
         batches = min(epoch, spec.batch_norm_batches, max(1, int(left / 3 / (windows * batch))))
     left -= batch * (full + windows * batches)
-    checked = min(cases, max(1, int(left / 8 / each)))
+    checked = min(cases, max(1, int(left / 16 / each)))
     left -= each * (checked + 2 * min(checked, PROBED))
     rounds = halving(windows, cases, left / each)
     left -= each * _cost(rounds)

@@ -11,7 +11,7 @@ from chestseg.config import Experiment
 from chestseg.data.loader import MicroBatch
 from chestseg.models.registry import build_model
 from chestseg.preprocessing import preprocessing_of
-from chestseg.training.averaging import SNAPSHOTS, Snapshots, re_estimate
+from chestseg.training.averaging import SNAPSHOTS, Averages, Snapshots, re_estimate
 from chestseg.training.batch_norm import BatchNorms
 from chestseg.training.checkpoint import Progress
 from chestseg.training.engine import Engine
@@ -84,6 +84,7 @@ class LocalScorer:
         self.run = last_stage(experiment.model_copy(update={"training": training}), dataset, folder, group or Group())
         self.engine = self.run.engine
         self.has_norms = bool(BatchNorms(self.engine.network).width)
+        self.averages, self.weights = Averages(self.run.snapshots, self.run.index), self.engine.network.state_dict()
         self.loaded: list[MicroBatch] = []
 
     def score(self, jobs: Sequence[Job]) -> list[Scores]:
@@ -122,7 +123,8 @@ class LocalScorer:
         return Scores(statistics, self._overlaps(job.cases))
 
     def _load(self, epochs: Sequence[int]) -> None:
-        self.engine.network.load_state_dict(self.run.snapshots.average(self.run.index, epochs))
+        for name, value in self.averages.mean(epochs).items():
+            self.weights[name].copy_(value)
         self.engine.freeze()
 
     def _overlaps(self, cases: Sequence[int]) -> np.ndarray:

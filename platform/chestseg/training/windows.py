@@ -62,7 +62,7 @@ class Check:
     score: float
     score_full: float
     probability_mean: float
-    """Absolute difference of probabilities, mean over all pixels of up to 8 of these cases."""
+    """Absolute difference of probabilities, mean over all pixels of up to 4 of these cases."""
     probability_largest: float
 
 
