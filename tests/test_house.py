@@ -4,6 +4,7 @@ Which floor may import which is import-linter's to hold (`make check`).
 """
 
 import ast
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chestseg.config import load_experiment
+from chestseg.config.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
 TOP_LEVEL = {
@@ -20,6 +22,8 @@ TOP_LEVEL = {
 MODULES = sorted((ROOT / "platform").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
+SWEEPS = [path for path in CONFIGS if "_tune" in path.stem]
+EXPERIMENTS = [path for path in CONFIGS if path not in SWEEPS]
 LONGEST_FILE = 300
 LONGEST_BODY = 60
 MODULE_NAMES_THAT_SAY_NOTHING = {"manager", "helper", "helpers", "util", "utils", "common", "base", "misc"}
@@ -66,19 +70,25 @@ def test_functions_are_short_and_nobody_imports_the_jobs(path):
     assert not [f.name for f in functions if (f.end_lineno or 0) - f.body[0].lineno >= LONGEST_BODY]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def starts_with_its_command(path, job):
+    header = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return any(f"python jobs/{job}.py {name_of(path)}" in line for line in header)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
 def test_an_experiment_is_good_and_starts_with_its_command(path):
-    header = []
-    for line in path.read_text().splitlines():
-        if not line.startswith("#"):
-            break
-        header.append(line)
-    assert any(f"python jobs/train.py {name_of(path)}" in line for line in header)
+    assert starts_with_its_command(path, "train")
     assert load_experiment(path).name
 
 
-def test_there_are_experiments():
-    assert CONFIGS
+@pytest.mark.parametrize("path", SWEEPS, ids=name_of)
+def test_a_sweep_is_good_and_starts_with_its_command(path):
+    assert starts_with_its_command(path, "tune")
+    assert load_sweep(path).name
+
+
+def test_there_are_experiments_and_sweeps():
+    assert EXPERIMENTS and SWEEPS
 
 
 def test_no_list_of_packages_names_an_index_or_this_machine():
