@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_the_chosen_window_is_in_it_as_if_set_beforehand(outcome: Outcome):
     window = Window(chosen["skip"], chosen["last"], chosen["stride"])
     assert experiment_tried(outcome.sweep, outcome.base, best, outcome.costs) == with_window(drawn, window)
     assert drawn != with_window(drawn, window)
+
+
+def test_an_experiment_on_all_folds_is_written_where_the_sweep_wants_it(outcome: Outcome, tmp_path: Path):
+    write_result(outcome, tmp_path)
+    assert not (tmp_path / "all.yaml").exists()
+    write_result(replace(outcome, sweep=outcome.sweep.model_copy(update={"retrain": "all"})), tmp_path)
+    assert load_experiment(tmp_path / "all.yaml").fold == "all"
+    assert f"python jobs/train.py {tmp_path / 'all.yaml'}" in (tmp_path / "all.yaml").read_text()
 
 
 def test_all_folds_and_another_fold(outcome: Outcome):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from chestseg.cli import train
 from chestseg.config import Asha, Sweep
 from chestseg.config.sweep import load_sweep
 from chestseg.data.prepared import PreparedDataset
@@ -19,7 +20,7 @@ from chestseg.tuning.compute import Costs
 from chestseg.tuning.conductor import Conductor
 from chestseg.tuning.records import SweepJournal, TrialRecord
 from chestseg.tuning.report import write_report
-from chestseg.tuning.result import RESULT, Outcome, write_result
+from chestseg.tuning.result import ALL, RESULT, Outcome, write_result
 from chestseg.tuning.sampler import Sampler
 from chestseg.tuning.space import draw
 
@@ -56,6 +57,8 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
     write_result(outcome, folder / RESULT)
     write_report(outcome, folder / RESULT)
     print(folder / RESULT)
+    if sweep.retrain:
+        return train.run(str(folder / RESULT / ALL))
     return 0
 
 

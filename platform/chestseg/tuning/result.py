@@ -20,7 +20,7 @@ from chestseg.tuning.space import experiment_of
 
 RESULT = "result"
 """Folder in the sweep's."""
-BEST, TRIALS, SUMMARY = "best.yaml", "trials.csv", "summary.json"
+BEST, ALL, TRIALS, SUMMARY = "best.yaml", "all.yaml", "trials.csv", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,15 @@ def best_experiment(
 
 
 def write_result(outcome: Outcome, folder: Path) -> None:
-    """Write the table and the summary, and where a trial finished `best.yaml`; of a Pareto front each as `pareto-NUMBER.yaml` too."""
+    """Write the table and the summary, and where a trial finished `best.yaml`; of a Pareto front each as `pareto-NUMBER.yaml` too.
+
+    Where the sweep wants the best one trained again on all folds, that is `all.yaml`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if outcome.best:
         write_experiment(outcome, outcome.best, folder / BEST)
+        if outcome.sweep.retrain:
+            write_experiment(outcome, outcome.best, folder / ALL, fold=outcome.sweep.retrain)
     for record in outcome.front:
         write_experiment(outcome, record, folder / f"pareto-{record.number:04d}.yaml")
     write_trials(outcome, folder / TRIALS)
@@ -118,13 +123,13 @@ def write_result(outcome: Outcome, folder: Path) -> None:
         file.write_text(json.dumps(summary(outcome), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_experiment(outcome: Outcome, record: TrialRecord, path: Path) -> None:
-    """Write a trial's experiment as YAML whose first lines say what it is and the command that runs it."""
-    experiment = best_experiment(outcome.sweep, outcome.base, record, costs=outcome.costs)
+def write_experiment(outcome: Outcome, record: TrialRecord, path: Path, fold: Literal["all"] | None = None) -> None:
+    """Write a trial's experiment, held-out fold and all, as YAML whose first lines say what it is and the command that runs it."""
+    experiment = best_experiment(outcome.sweep, outcome.base, record, fold, costs=outcome.costs)
     ended = sum(r.state in ("complete", "pruned") for r in outcome.records)
     scores = ", ".join(f"{name} {value:.4g}" for name, value in zip(outcome.objectives, record.values, strict=True))
     header = [
-        f"Trial {record.number} of the sweep {outcome.sweep.name} ({ended} trials): {scores} on fold {experiment.fold}, which chose it.",
+        f"Trial {record.number} of the sweep {outcome.sweep.name} ({ended} trials): {scores} on fold {outcome.base.fold}, which chose it.",
         f"Schedule: {schedule(experiment)}.",
         f"python jobs/train.py {path}",
     ]
