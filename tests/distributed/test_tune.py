@@ -96,7 +96,14 @@ def records(folder: str | Path) -> list[TrialRecord]:
 def course(folder: str | Path) -> list[tuple[Any, ...]]:
     """All that a kill may not change."""
     return [
-        (r.number, r.params, r.state, r.values, [(p.step, p.compute, p.value, p.goes_on, p.rung) for p in r.reports], r.extra.get("weights"))
+        (
+            r.number,
+            r.params,
+            r.state,
+            r.values,
+            [(p.step, p.compute, p.value, p.goes_on, p.rung) for p in r.reports],
+            r.extra.get("weights"),
+        )
         for r in records(folder)
     ]
 
@@ -175,6 +182,7 @@ def kill_trials(address: str) -> int:
     return len(actors)
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swept: Sweep, config: Path, cluster, tmp_path: Path) -> None:
     overrides = {"storage": tmp_path, "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']"}
     command, folder = [sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], tmp_path / swept.name
@@ -188,3 +196,31 @@ def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swep
         assert driver.wait(120) == 130
     assert subprocess.run(command, cwd=ROOT, env=cluster.env, capture_output=True, check=False).returncode == 0
     assert course(folder) == course(swept.folder)
+
+
+@pytest.mark.slow
+def test_two_workers_hear_a_stop_and_outlive_a_kill_of_their_trial(config: Path, cluster, tmp_path: Path) -> None:
+    """The second trial learns so fast that it is behind the first one at their rung."""
+    overrides = {
+        "name": "two", "storage": tmp_path, "trials": 2, "seed": 2, "sampler": "random", "validations": 2, "pruner__rungs": "[0.2]",
+        "space": "{stages: 1, sizes: 64, lr: [1.0e-2, 1.0e-5]}",
+        "set": f"['training.workers=2', 'tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+    }  # fmt: skip
+    folder, env = tmp_path / "two", cluster.env | {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"}
+    with started([sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], env) as driver:
+        wait_for(driver, folder, 1)
+        assert kill_trials(cluster.address) == 1
+        assert driver.wait(270) == 0
+    assert [record.state for record in records(folder)] == ["complete", "pruned"]
+
+
+def test_a_trial_that_fails_says_why_and_the_sweep_goes_on(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    overrides = {
+        "name": "wild", "storage": tmp_path, "trials": 2, "seed": 0, "sampler": "random",
+        "space": "{stages: 1, sizes: 32, lr: [1.0e+38, 1.0e-3]}", "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+    }  # fmt: skip
+    assert main(["tune", str(config), *set_to(**overrides)]) == 0
+    failed, complete = records(tmp_path / "wild")
+    assert (failed.state, complete.state) == ("failed", "complete")
+    assert "lower the learning rate" in failed.extra["reason"]
+    assert f"failed {failed.extra['reason']}" in capfd.readouterr().out

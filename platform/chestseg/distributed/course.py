@@ -213,11 +213,9 @@ def directions_of(sweep: Sweep) -> list[Direction]:
 
 def remove_leftovers(folder: Path, bundle: bool) -> None:
     """Remove from a run's folder what only a training needs; the snapshots stay where there is a `bundle` whose window was chosen."""
-    for name in (*ONLY_WHILE_TRAINING, *(() if bundle else (SNAPSHOTS,))):
-        path = folder / name
+    names = (*ONLY_WHILE_TRAINING, *(() if bundle else (SNAPSHOTS,)))
+    for path in (*(folder / name for name in names), *folder.glob(RAY_CHECKPOINTS)):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for path in folder.glob(RAY_CHECKPOINTS):
-        shutil.rmtree(path)
 
 
 def label(number: int, experiment: Experiment) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import torch
 from ray import tune
 from ray._private import ray_constants
 from ray.exceptions import RayError
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -155,6 +157,7 @@ def validated_in(report: Report, metric: str) -> Validated | None:
 
 def train_on_workers(assignment: Assignment, experiment: Experiment) -> Scored | None:
     """Train on the experiment's workers, the first of which scores; None where the driver stopped the trial."""
+    _say_which_cluster()
     trainer = trainer_of(experiment, _worker, {"assignment": assignment}, [TuneReportCallback()])
     try:
         answer = trainer.fit().return_value or {}
@@ -163,6 +166,15 @@ def train_on_workers(assignment: Assignment, experiment: Experiment) -> Scored |
     if "mistake" in answer:
         raise ValueError(answer["mistake"])
     return answer.get("scored")
+
+
+def _say_which_cluster() -> None:
+    """Let the processes of Ray Train know their cluster's address.
+
+    What frees the resources of a killed trial asks the dashboard, and would else guess where it is, in vain if two clusters run here.
+    """
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
