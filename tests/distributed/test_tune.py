@@ -183,6 +183,7 @@ def kill_trials(address: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swept: Sweep, config: Path, cluster, tmp_path: Path) -> None:
     overrides = {"storage": tmp_path, "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']"}
     command, folder = [sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], tmp_path / swept.name
@@ -199,6 +200,7 @@ def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swep
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_workers_hear_a_stop_and_outlive_a_kill_of_their_trial(config: Path, cluster, tmp_path: Path) -> None:
     """The second trial learns so fast that it is behind the first one at their rung."""
     overrides = {

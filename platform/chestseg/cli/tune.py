@@ -42,14 +42,15 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
     dataset.require_split(base.data)
     require_metric(sweep, dataset)
     folder = Path(sweep.folder)
-    with exclusive(folder, "tuned"), attach():
+    with exclusive(folder, "tuned"):
         claim(folder, sweep, dataset.hash)
         journal = SweepJournal(folder)
-        costs, planned = plan_sweep(sweep, dataset, journal)
-        print(f"sweep {folder}", *planned.lines(), sep="\n", flush=True)
-        if plan:
-            return 0
-        outcome = search(sweep, dataset, journal, costs, planned.at_once)
+        with attach():
+            costs, planned = plan_sweep(sweep, dataset, journal)
+            print(f"sweep {folder}", *planned.lines(), sep="\n", flush=True)
+            if plan:
+                return 0
+            outcome = search(sweep, dataset, journal, costs, planned.at_once)
     print(f"\n{table(outcome.records, outcome.objectives)}")
     if not outcome.best:
         reasons = [record.extra.get("reason") for record in outcome.records if record.state == "failed"]
@@ -75,10 +76,11 @@ def search(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal, costs:
         ended = sum(record.state != "running" for record in held)
         print(f"going on: {ended} trials have ended, {len(held) - ended} resume", flush=True)
     keys = sweep.model_dump(mode="json", exclude={"storage", "optuna"})
-    with open_sweep(base.tracking, folder, sweep.name, sweep.digest, keys) as runs, runs.sending():
-        course = Course(sweep, costs, conductor, runs, dataset.hash)
-        with course.mirrored():
-            run_course(course, base.training, folder, at_once)
+    course = Course(sweep, costs, conductor, dataset.hash)
+    # Optuna's storage comes first: a study that is refused shall leave no run in MLflow.
+    with course.mirrored(), open_sweep(base.tracking, folder, sweep.name, sweep.digest, keys) as runs, runs.sending():
+        course.track(runs)
+        run_course(course, base.training, folder, at_once)
     return Outcome(sweep, base, costs, conductor.records())
 
 

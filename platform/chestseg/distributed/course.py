@@ -45,22 +45,15 @@ class Course:
     sweep: Sweep
     costs: Costs
     conductor: Conductor
-    runs: SweepRuns
     dataset_hash: str
     trouble: Exception | None = None
     over: bool = False
     """All trials have been handed out."""
     _trials: dict[int, Experiment] = field(default_factory=dict)
     _begun: dict[int, float] = field(default_factory=dict)
+    _runs: SweepRuns | None = None
     _mirror: Mirror | None = None
     _mirror_again: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Say again how the trials of earlier starts ended: a kill may have come between the journal and MLflow."""
-        for record in self.conductor.records():
-            experiment = self._experiment(record)
-            if record.state != "running":
-                self._close(record, experiment)
 
     @property
     def answers(self) -> str | None:
@@ -86,6 +79,13 @@ class Course:
             self.tick(now=True)
         finally:
             self._mirror.close()
+
+    def track(self, runs: SweepRuns) -> None:
+        """Tell MLflow from here on, and again how the trials of earlier starts ended: a kill may have come in between."""
+        self._runs = runs
+        for record in self.conductor.records():
+            if record.state != "running":
+                self._close(record, self._experiment(record))
 
     def hand_out(self) -> Assignment | None:
         """The next trial that its budget allows; one it does not allow has failed, and says why."""
@@ -134,9 +134,10 @@ class Course:
             self._mirror_again = end + max(MIRRORED_EVERY, (end - start) / SHARE_OF_MIRRORING)
 
     def _assign(self, number: int, experiment: Experiment) -> Assignment:
-        run = self.runs.open_trial(experiment, self.dataset_hash, number)
-        self._trials[number], self._begun[number] = experiment, time.monotonic()
         name = label(number, experiment)
+        assert self._runs is not None
+        run = self._runs.open_trial(experiment, self.dataset_hash, number, name)
+        self._trials[number], self._begun[number] = experiment, time.monotonic()
         link_by_name(Path(self.sweep.folder), name, Path(experiment.run_folder))
         return Assignment(
             number=number,
@@ -172,10 +173,10 @@ class Course:
 
     def _close(self, record: TrialRecord, experiment: Experiment | None) -> None:
         """End a trial's runs in MLflow as its record says; nobody resumes it, so its checkpoints go."""
-        assert record.state != "running"
+        assert record.state != "running" and self._runs is not None
         names = (self.sweep.metric, self.sweep.second)
         scores = {f"objective_{name}": value for name, value in zip(names, record.values, strict=False) if name}
-        self.runs.close_trial(record.number, record.state, scores)
+        self._runs.close_trial(record.number, record.state, scores)
         if experiment:
             remove_leftovers(Path(experiment.run_folder), bundle=record.state == "complete")
 
