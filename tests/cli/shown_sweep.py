@@ -42,7 +42,7 @@ def name_of(outcome: Outcome, record: TrialRecord) -> str:
 
 def _tell(runs: SweepRuns, sweep: Sweep, outcome: Outcome, record: TrialRecord) -> None:
     experiment = experiment_of(sweep, sweep.experiment, record.params, outcome.costs, record.number)
-    run = runs.open_trial(experiment, "0123abcd", record.number)
+    run = runs.open_trial(experiment, "0123abcd", record.number, label(record.number, experiment))
     with run.recorder(system_every=None) as recorder:
         for report in record.reports:
             recorder.record({sweep.metric: report.value}, report.step, _stage(record, report.step, len(experiment.stages)))

@@ -14,6 +14,8 @@ HEAVY = ("torch", "ray", "mlflow", "numpy", "cv2", "albumentations", "pydicom", 
 LINES = {
     "prepare": ["CONFIG"],
     "train": ["CONFIG", "--set", "seed=1", "--set", "fold=2"],
+    "tune": ["CONFIG", "--set", "trials=4", "--plan"],
+    "dashboards": ["CONFIG", "--mlflow-port", "5001", "--optuna-port", "8081"],
     "evaluate": ["CONFIG", "--model", "bundle", "--split", "test", "--output", "out"],
     "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle"],
     "promote": ["CONFIG"],
@@ -48,7 +50,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert leaving.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"    {command} " in shown for command in LINES)
+    assert all(f"\n    {command}" in shown for command in LINES)
 
 
 @pytest.mark.parametrize("argv", [[], ["trian"], ["train"], ["train", "CONFIG", "--sett", "a=1"], ["phantoms", "out", "--count", "many"]])

@@ -86,7 +86,7 @@ def test_three_generations_each_ended_as_it_went(tmp_path: Path, client: MlflowC
     parents = {key: run.data.tags.get("mlflow.parentRunId") for key, run in runs.items()}
     assert all(parents[key] == runs[key.rpartition("/")[0]].info.run_id for key in runs if key)
     assert [runs[key].info.run_name for key in ("", "/0001", "/0001/1", "/0003")] == [
-        NAME, f"{NAME}-0001", f"{NAME}-0001 stage 2: 64 px", f"{NAME}-0003",
+        NAME, f"0001 {NAME}", "0001.2: 64 px", f"0003 {NAME}",
     ]  # fmt: skip
     assert runs[""].data.params == {"trials": "4", "space.sizes": "(32, 64)"}
     assert runs["/0001"].data.params["stages.0.optimiser.lr"] == "0.01"

@@ -88,8 +88,8 @@ def _add_predict(commands: Commands) -> None:
 
 
 def _add_sync(commands: Commands) -> None:
-    command = _add(commands, "sync", "send MLflow what a run kept while MLflow could not be reached")
-    command.add_argument("run_dir", metavar="RUN_DIR", help="the run's folder")
+    command = _add(commands, "sync", "send MLflow what a run or a sweep kept while MLflow could not be reached")
+    command.add_argument("run_dir", metavar="RUN_DIR", help="the folder of the run or the sweep")
 
 
 def _add_phantoms(commands: Commands) -> None:

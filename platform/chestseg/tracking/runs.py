@@ -71,11 +71,6 @@ def parameters_of(experiment: Experiment) -> dict[str, str]:
     return flattened(experiment.model_dump(exclude={"tracking", "storage"}))
 
 
-def stage_name(experiment: Experiment, index: int) -> str:
-    """What a stage's run is called."""
-    return f"{experiment.name} stage {index + 1}: {experiment.stages[index].resolution}"
-
-
 def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -> None:
     """Log what the run lacks: all of it at first, nothing later, the rest where a job was killed in between."""
     from mlflow.entities import Param
@@ -89,8 +84,8 @@ def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -
 def _with_all_stages(run: TrackedRun, client: MlflowClient, experiment: Experiment) -> TrackedRun:
     """Make the child runs that are not there yet; each is saved at once, so a kill in between makes none twice."""
     for index in range(len(run.stage_run_ids), len(experiment.stages)):
-        tags = {"mlflow.parentRunId": run.run_id, "stage": str(index)}
-        child = client.create_run(run.experiment_id, run_name=stage_name(experiment, index), tags=tags)
+        name = f"{experiment.name} stage {index + 1}: {experiment.stages[index].resolution}"
+        child = client.create_run(run.experiment_id, run_name=name, tags={"mlflow.parentRunId": run.run_id, "stage": str(index)})
         run = replace(run, stage_run_ids=(*run.stage_run_ids, child.info.run_id)).save()
     return run
 

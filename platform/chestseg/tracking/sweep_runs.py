@@ -23,7 +23,7 @@ from chestseg.tracking.environment import checked_uri, connect, experiment_id, e
 from chestseg.tracking.journal import FILE, Entry, Files, Journal, Metric, Opening, RunStatus, Status, Tags, read_entries
 from chestseg.tracking.recorder import milliseconds
 from chestseg.tracking.run_ids import SWEEP, RunIds
-from chestseg.tracking.runs import flattened, parameters_of, stage_name, tags_of
+from chestseg.tracking.runs import flattened, parameters_of, tags_of
 from chestseg.tracking.sender import SENT, Sender, count_pending, send_all
 from chestseg.tracking.tracked_run import RECORD, TrackedRun, load_run
 
@@ -109,13 +109,14 @@ class SweepRuns:
         self._say([Opening(self.key, self._name, None, tags_of(self._run.digest), flattened(params), milliseconds())])
         self._set_running(self.key)
 
-    def open_trial(self, experiment: Experiment, dataset_hash: str, number: int) -> TrackedRun:
+    def open_trial(self, experiment: Experiment, dataset_hash: str, number: int, label: str | None = None) -> TrackedRun:
         """The runs of a trial and its stages, the same ones whenever it is opened again.
 
         Args:
             experiment: the trial's; its keys become parameters, its `run_folder` keeps the journal.
             dataset_hash: of the prepared dataset.
             number: the trial's.
+            label: what its run is called, the number first: tables cut long names off; its number and name when None.
 
         Returns:
             What the trial's process records with. It never talks to MLflow: `send` does, here.
@@ -129,8 +130,9 @@ class SweepRuns:
         folder.mkdir(parents=True, exist_ok=True)
         run = TrackedRun(folder, self.uri, self._run.experiment_id, experiment.digest, key, stages, sends=False).save()
         tags = {**tags_of(experiment.digest, dataset_hash), **self._tags(number), FOLDER: os.path.relpath(folder, self._folder)}
-        self._say([Opening(key, experiment.name, self.key, tags, parameters_of(experiment), now)])
-        self._say(Opening(stage, stage_name(experiment, i), key, {"stage": str(i)}, {}, now) for i, stage in enumerate(stages))
+        self._say([Opening(key, label or f"{number:04d} {self._name}", self.key, tags, parameters_of(experiment), now)])
+        named = [f"{number:04d}.{index + 1}: {stage.resolution}" for index, stage in enumerate(experiment.stages)]
+        self._say(Opening(stage, named[i], key, {"stage": str(i)}, {}, now + 1 + i) for i, stage in enumerate(stages))
         self._say([Tags(key, {STATE: "running"})])
         self._set_running(key, *self._unfinished(run))
         return run
@@ -145,7 +147,7 @@ class SweepRuns:
         """
         key, now = self._key(number), milliseconds()
         if number not in self._trials:
-            self._say([Opening(key, f"{self._name}-{number:04d}", self.key, self._tags(number), {}, now)])
+            self._say([Opening(key, f"{number:04d} {self._name}", self.key, self._tags(number), {}, now)])
         self._say(Metric(key, name, float(value), 0, now) for name, value in (metrics or {}).items())
         self._say([Tags(key, {STATE: state})])
         self._end(number, STATUS[state])
