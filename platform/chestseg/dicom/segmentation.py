@@ -112,6 +112,7 @@ def write_segmentation(
             pixel_array=frames.mask,
             plane_positions=frames.positions,
             pixel_measures=frames.measures,
+            omit_empty_frames=found,
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=[_description(segmented, model)],
             series_instance_uid=_uid("series", *origin),

@@ -12,7 +12,7 @@ from chestseg.dicom.multiframe import PER_FRAME, SHARED, frame_attributes, is_mu
 from chestseg.dicom.segmentation_source import Headers
 from chestseg.dicom.series import Series
 from chestseg.dicom.series_files import SAME_DIRECTION
-from chestseg.dicom.source import naming
+from chestseg.dicom.source import Refused, naming
 
 DECIMALS = 9
 """Of distances in mm: a femtometre is a rounding error of the affine."""
@@ -46,15 +46,17 @@ def radiograph_frames(headers: Headers, mask: np.ndarray) -> Frames:
         ValueError: several images, a CT image or one of several frames, or a mask of another shape.
     """
     name, header = headers.name, headers.images[0]
-    if len(headers.images) > 1 or int(header.get("NumberOfFrames") or 1) > 1:
-        raise ValueError(f"{name}: several images or frames and no `series`: give one radiograph, or a CT series as it was read")
-    if header.get("Modality") == "CT":
-        raise ValueError(f"{name}: a CT image and no `series`: give the series as it was read")
+    with naming(name):
+        if len(headers.images) > 1 or int(header.get("NumberOfFrames") or 1) > 1:
+            raise Refused("several images or frames and no `series`: give one radiograph, or a CT series as it was read")
+        if header.get("Modality") == "CT":
+            raise Refused("a CT image and no `series`: give the series as it was read")
+        shape = (int(header.Rows), int(header.Columns))
     # A projection has no place in the patient, though some files state one: highdicom would take it for a slice. Pixel measures
     # without a slice thickness, which a projection has not, cannot be read by highdicom.
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
         header.pop(keyword, None)
-    return Frames(_binary(mask, (int(header.Rows), int(header.Columns)), name), [header])
+    return Frames(_binary(mask, shape, name), [header])
 
 
 def series_frames(headers: Headers, series: Series, mask: np.ndarray) -> Frames:
@@ -65,24 +67,26 @@ def series_frames(headers: Headers, series: Series, mask: np.ndarray) -> Frames:
     """
     name, grid = headers.name, series.volume.grid
     binary = _binary(mask, grid.shape, name)
-    if headers.images[0].SeriesInstanceUID != series.series_uid:
-        raise ValueError(f"{name}: images of another series than the volume's, {series.series_uid}: give the files it was read from")
     with naming(name):
         places = {str(image.SOPInstanceUID): _positions(image) for image in headers.images}
+        if headers.images[0].SeriesInstanceUID != series.series_uid:
+            raise Refused(f"images of another series than the volume's, {series.series_uid}: give the files it was read from")
         used = _used(headers.images, series)
-    missing = [uid for uid in series.sop_uids if uid is not None and uid not in places]
-    if missing or not used:
-        raise ValueError(f"{name}: {len(missing)} images of the volume are not among them: give all the files it was read from")
-    between, *within = (round(distance, DECIMALS) for distance in grid.spacing)
-    measures = PixelMeasuresSequence(within, slice_thickness=_thickness(used[0], between), spacing_between_slices=between)
-    orientation = _orientation(used[0])
-    for image in used:
-        _unify(image, measures, orientation, places[str(image.SOPInstanceUID)])
-    positions = [PlanePositionSequence(CoordinateSystemNames.PATIENT, _place(series, index, places)) for index in range(grid.shape[0])]
-    alike = [image for image in used if (image.Rows, image.Columns) == (used[0].Rows, used[0].Columns)]
-    if is_multiframe(used[0]):
-        alike = used[:1]
-    return Frames(binary, alike, measures, positions, [image for image in used if image not in alike])
+        missing = [uid for uid in series.sop_uids if uid is not None and not len(places.get(uid, ()))]
+        if missing or not used:
+            raise Refused(f"{len(missing)} images of the volume are not among them: give all the files it was read from")
+        between, *within = (round(distance, DECIMALS) for distance in grid.spacing)
+        measures = PixelMeasuresSequence(within, slice_thickness=_thickness(used[0], between), spacing_between_slices=between)
+        orientation = _orientation(used[0])
+        for image in used:
+            _unify(image, measures, orientation, places[str(image.SOPInstanceUID)])
+        positions = [PlanePositionSequence(CoordinateSystemNames.PATIENT, _place(series, i, places)) for i in range(grid.shape[0])]
+        # highdicom takes one file of several frames, or files of one size; the others are referred to all the same.
+        size = (used[0].Rows, used[0].Columns)
+        alike = [not is_multiframe(used[0]) and (image.Rows, image.Columns) == size for image in used]
+        alike[0] = True
+        sources = [image for image, fits in zip(used, alike, strict=True) if fits]
+        return Frames(binary, sources, measures, positions, [image for image, fits in zip(used, alike, strict=True) if not fits])
 
 
 def _binary(mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
@@ -121,7 +125,8 @@ def _orientation(image: Dataset) -> list[float] | None:
 
 def _thickness(image: Dataset, otherwise: float) -> float:
     frame = next(frame_attributes(image)) if is_multiframe(image) else image
-    return float(frame.get("SliceThickness") or 0) or otherwise
+    stated = float(frame.get("SliceThickness") or 0)
+    return stated if stated > 0 else otherwise
 
 
 def _place(series: Series, index: int, places: dict[str, np.ndarray]) -> list[float]:

@@ -103,6 +103,8 @@ def _complete(header: Dataset) -> None:
             header[element.tag].value = ""
     if header.PatientSex not in SEXES:
         header.PatientSex = ""
+    if not header.get("SpecificCharacterSet", "ASCII"):
+        del header.SpecificCharacterSet
 
 
 def _is_valid(vr: str, value: object) -> bool:
