@@ -1,0 +1,69 @@
+"""The manifests in deploy/ as the tests read them: every document, its pods, and the labels those pods carry."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = Path(os.environ.get("CHESTSEG_SCHEMAS", ROOT.parent / "shared" / "schemas")) / "kuberay"
+FILES = sorted((ROOT / "deploy").glob("*.yaml"))
+KUBERAY = "ray.io/v1"
+Manifest = dict[str, Any]
+
+
+def name_of(manifest: Manifest) -> str:
+    return f"{manifest['kind']}-{manifest['metadata']['name']}"
+
+
+MANIFESTS: list[Manifest] = [manifest for path in FILES for manifest in yaml.safe_load_all(path.read_text())]
+CORE = [manifest for manifest in MANIFESTS if manifest["apiVersion"] != KUBERAY]
+RAY = [manifest for manifest in MANIFESTS if manifest["apiVersion"] == KUBERAY]
+
+
+def of_kind(kind: str) -> list[Manifest]:
+    return [manifest for manifest in MANIFESTS if manifest["kind"] == kind]
+
+
+def ray_cluster(manifest: Manifest) -> Manifest:
+    spec = manifest["spec"]
+    return spec["rayClusterSpec"] if manifest["kind"] == "RayJob" else spec["rayClusterConfig"]
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod that a manifest makes."""
+
+    name: str
+    labels: dict[str, str]
+    spec: Manifest
+
+    @property
+    def containers(self) -> list[Manifest]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+    @property
+    def ports(self) -> set[int]:
+        return {port["containerPort"] for container in self.containers for port in container.get("ports", [])}
+
+
+def _templates(manifest: Manifest) -> Iterator[Manifest]:
+    if manifest["apiVersion"] == KUBERAY:
+        cluster = ray_cluster(manifest)
+        yield cluster["headGroupSpec"]["template"]
+        yield from (group["template"] for group in cluster["workerGroupSpecs"])
+        if "submitterPodTemplate" in manifest["spec"]:
+            yield manifest["spec"]["submitterPodTemplate"]
+    elif "template" in manifest["spec"]:
+        yield manifest["spec"]["template"]
+
+
+PODS = [
+    Pod(f"{name_of(manifest)}-{template['spec']['containers'][0]['name']}", template["metadata"]["labels"], template["spec"])
+    for manifest in MANIFESTS
+    if "spec" in manifest
+    for template in _templates(manifest)
+]
