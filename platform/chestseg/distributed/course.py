@@ -11,10 +11,10 @@ from typing import Any
 
 from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
+from chestseg.distributed.assignment import Assignment, Failed, Told, Validated
 from chestseg.distributed.score_trial import Scored, Scoring
 from chestseg.distributed.train import for_other_nodes, uses_gpu
-from chestseg.distributed.trial import CHECKPOINTS, Assignment, Failed, Validated
-from chestseg.distributed.tune_adapters import Told
+from chestseg.distributed.trial import CHECKPOINTS
 from chestseg.tracking.sweep_runs import SweepRuns
 from chestseg.training.run import INITIAL, write_initial
 from chestseg.tuning.compute import Costs, compute_reached

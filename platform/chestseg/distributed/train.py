@@ -216,7 +216,7 @@ class RayReporter:
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """All workers meet here; returns once rank 0's checkpoint is in storage."""
         if self.recorder:
-            record(self.recorder, self.experiment, report, checkpoint)
+            record(self.recorder, self.experiment, report, checkpoint, self.shows(report))
         self.settle(report)
         told = {"stage": report.stage, "step": report.step, **report.metrics}
         if checkpoint is None:
@@ -226,16 +226,21 @@ class RayReporter:
             checkpoint.save(Path(folder))
             ray.train.report(told, checkpoint=RayCheckpoint.from_directory(folder))
 
+    def shows(self, report: Report) -> bool:
+        """Whether a line is printed of a report's metrics."""
+        return True
+
     def settle(self, report: Report) -> None:
         """What all workers do between a report's metrics and its checkpoint: nothing, where nobody decides on a run that trains."""
 
 
-def record(recorder: Recorder, experiment: Experiment, report: Report, checkpoint: Checkpoint | None) -> None:
-    """Keep a report's metrics, print its line, and end the run of a stage that it ends."""
+def record(recorder: Recorder, experiment: Experiment, report: Report, checkpoint: Checkpoint | None, shown: bool = True) -> None:
+    """Keep a report's metrics, print its line where it shall be `shown`, and end the run of a stage that it ends."""
     if report.metrics:
         epochs = experiment.stages[report.stage].epochs
         recorder.record(report.metrics, step=epochs if report.epoch is None else report.epoch, stage=report.stage)
-        print(describe(report, experiment), flush=True)
+        if shown:
+            print(describe(report, experiment), flush=True)
     if checkpoint and checkpoint.progress.position.stage > report.stage:
         recorder.finish_stage(report.stage)
 

@@ -8,10 +8,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from chestseg.distributed.score_trial import Scored
-from chestseg.distributed.trial import TOLD, Assignment, Failed, Validated
-
-Told = Validated | Scored | Failed
+from chestseg.distributed.assignment import TOLD, Assignment, Told
 
 
 class Driver(Protocol):
