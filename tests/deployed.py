@@ -1,6 +1,7 @@
 """The manifests in deploy/ as the tests read them: every document, its pods, and the labels those pods carry."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ ROOT = Path(__file__).parent.parent
 SCHEMAS = Path(os.environ.get("CHESTSEG_SCHEMAS", ROOT.parent / "shared" / "schemas")) / "kuberay"
 FILES = sorted((ROOT / "deploy").glob("*.yaml"))
 KUBERAY = "ray.io/v1"
+LOOKS_SECRET = re.compile(
+    r"AKIA[0-9A-Z]{16}|-----BEGIN|eyJ[\w-]{10,}\.|\b(?=\w*\d)(?=\w*[A-Za-z])[A-Za-z0-9+/]{32,}\b|://[^/\s:$]+:[^$@\s/]+@"
+)
+"""Keys of AWS, private keys, web tokens, long random words, and passwords in addresses."""
 Manifest = dict[str, Any]
 
 
@@ -31,6 +36,20 @@ def of_kind(kind: str) -> list[Manifest]:
 def ray_cluster(manifest: Manifest) -> Manifest:
     spec = manifest["spec"]
     return spec["rayClusterSpec"] if manifest["kind"] == "RayJob" else spec["rayClusterConfig"]
+
+
+def closed(schema: Any) -> Any:
+    """A schema of a custom resource that refuses keys it does not name, and takes numbers and strings where Kubernetes does."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tight = {key: closed(value) for key, value in schema.items()}
+    if tight.pop("x-kubernetes-int-or-string", False):
+        tight.pop("type", None)
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        tight.setdefault("additionalProperties", False)
+    return tight
 
 
 @dataclass(frozen=True)

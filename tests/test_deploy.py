@@ -5,10 +5,12 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from mlflow.cli import server
 
 from chestseg import __version__
 from chestseg.cli.parser import build_parser
@@ -28,15 +30,24 @@ pods = pytest.mark.parametrize("pod", deployed.PODS, ids=lambda pod: pod.name)
 @pytest.mark.parametrize("manifest", deployed.CORE, ids=deployed.name_of)
 def test_kubernetes_knows_every_key(manifest):
     kubernetes_validate.validate(manifest, "1.31", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError, match="spek"):
+        kubernetes_validate.validate(manifest | {"spek": {}}, "1.31", strict=True)
+
+
+def kuberay_schema(manifest):
+    path = deployed.SCHEMAS / f"ray.io_{manifest['kind'].lower()}s.yaml"
+    if not path.is_file():
+        pytest.skip(f"no {path}: set CHESTSEG_SCHEMAS to the folder that holds kuberay/ with its custom resource definitions")
+    versions = yaml.load(path.read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    return next(version["schema"]["openAPIV3Schema"] for version in versions if version["name"] == "v1")
 
 
 @pytest.mark.parametrize("manifest", deployed.RAY, ids=deployed.name_of)
 def test_kuberay_knows_every_key(manifest):
-    path = deployed.SCHEMAS / f"ray.io_{manifest['kind'].lower()}s.yaml"
-    if not path.is_file():
-        pytest.skip(f"no {path}: set CHESTSEG_SCHEMAS to the folder that holds kuberay/ with its custom resource definitions")
-    [schema] = [version["schema"] for version in yaml.safe_load(path.read_text())["spec"]["versions"] if version["name"] == "v1"]
-    jsonschema.validate(manifest, schema["openAPIV3Schema"], jsonschema.Draft7Validator)
+    schema = jsonschema.Draft7Validator(deployed.closed(kuberay_schema(manifest)))
+    schema.validate(manifest)
+    with pytest.raises(jsonschema.ValidationError, match="suspended"):
+        schema.validate(manifest | {"spec": manifest["spec"] | {"suspended": True}})
 
 
 @pytest.mark.parametrize("pod", [pod for pod in deployed.PODS if pod.name.startswith("Ray")], ids=lambda pod: pod.name)
@@ -251,6 +262,15 @@ def test_the_readme_tells_how_to_make_every_secret():
         assert key is None or re.search(rf"--from-(?:literal|file)={re.escape(key)}=", made[name])
 
 
+def test_mlflow_knows_its_servers_options_and_is_called_by_a_name_it_answers_to():
+    [container] = pod_named("Deployment-mlflow").spec["containers"]
+    program, subcommand, *options = container["command"]
+    assert (program, subcommand) == ("mlflow", "server")
+    told, _, _ = server.make_parser(click.Context(server)).parse_args(options)
+    assert service_address("mlflow").removeprefix("http://") in told["allowed_hosts"].split(",")
+    assert int(told["port"]) in {port["containerPort"] for port in container["ports"]}
+
+
 def test_what_pods_mount_is_declared():
     claims = {claim["metadata"]["name"] for claim in deployed.of_kind("PersistentVolumeClaim")}
     for manifest in deployed.of_kind("StatefulSet"):
@@ -265,9 +285,6 @@ def test_what_pods_mount_is_declared():
 
 
 SECRET_NAME = re.compile(r"password|secret|token|access_?key|credential", re.IGNORECASE)
-SECRET_VALUE = re.compile(
-    r"AKIA[0-9A-Z]{16}|-----BEGIN|eyJ[\w-]{10,}\.|\b(?=\w*\d)(?=\w*[A-Za-z])[A-Za-z0-9+/]{32,}\b|://[^/\s:$]+:[^$@\s/]+@"
-)
 
 
 def test_no_file_holds_a_secret():
@@ -281,9 +298,9 @@ def test_no_file_holds_a_secret():
     )
     names = [name for name in listing.stdout.split("\0") if name]
     for path in [ROOT / name for name in names] or [*(ROOT / "deploy").iterdir(), ROOT / "cluster.yaml"]:
-        assert not SECRET_VALUE.search(path.read_text()), path
+        assert not deployed.LOOKS_SECRET.search(path.read_text()), path
 
 
 @pytest.mark.parametrize("text", ["AKIA" + "A" * 16, "postgresql://mlflow:hunter2@postgres/x", "token: " + "0123456789abcdef" * 2])
 def test_a_secret_would_be_seen(text):
-    assert SECRET_VALUE.search(text)
+    assert deployed.LOOKS_SECRET.search(text)
