@@ -79,7 +79,8 @@ def test_the_autoscaler_takes_spot_first_and_then_the_others(launcher):
     def score(*asked: Any) -> Any:
         return _default_utilization_scorer(*asked, node_availability_summary=NodeAvailabilitySummary({}))
 
-    types, demand = launcher["available_node_types"], [{"GPU": 1, "CPU": 1}] * 12
+    types = launcher["available_node_types"]
+    demand: Any = [{"GPU": 1, "CPU": 1}] * 12
     nodes, unmet = get_nodes_for(types, {"head": 1}, "head", launcher["max_workers"], demand, score)
     assert nodes == {"gpu-spot": 8, "gpu-on-demand": 4} and not unmet
     nodes, unmet = get_nodes_for(types, {"head": 1}, "head", launcher["max_workers"], demand[:1], score)
