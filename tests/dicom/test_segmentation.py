@@ -277,6 +277,15 @@ def test_absent_attributes_stay_empty_and_invalid_codes_are_not_copied(tmp_path,
     assert complaints(data, tmp_path) == []
 
 
+def test_a_series_that_lacks_attributes(series):
+    paths, read = series()
+    for path in paths:
+        edit(path, PatientName=None, PatientBirthDate=None, PatientSex="X", SliceThickness=None)
+    made = parse(write(paths, read))
+    assert [str(made[keyword].value or "") for keyword in ("PatientName", "PatientBirthDate", "PatientSex")] == [""] * 3
+    assert made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 2.5
+
+
 def test_the_same_result_is_the_same_object(series):
     paths, read = series()
     data = write(paths, read)
@@ -315,6 +324,8 @@ def test_a_mask_that_does_not_fit(series, mask, told):
     ({"FrameOfReferenceUID": "1.2.5"}, "images of several frames of reference"),
     ({"FrameOfReferenceUID": None}, "missing or invalid FrameOfReferenceUID"),
     ({"SOPInstanceUID": ""}, "missing or invalid SOPInstanceUID: no object can refer to this image"),
+    ({"ImagePositionPatient": [-101.5, 33.25, 8]}, r"image 1\.2\.3\.4\.3 lies .* mm from its slice of the volume"),
+    ({"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "1 images of the volume are not among them"),
     ({"SOPInstanceUID": "1.2.77"}, "1 images of the volume are not among them: give all the files"),
 ])  # fmt: skip
 def test_sources_that_do_not_fit(series, changes, told):

@@ -17,7 +17,7 @@ from pydicom.valuerep import DT
 
 from chestseg import __version__
 from chestseg.dicom.segmentation_frames import radiograph_frames, series_frames
-from chestseg.dicom.segmentation_source import SourceImage, read_headers
+from chestseg.dicom.segmentation_source import SourceImage, complete, read_headers
 from chestseg.dicom.series import Series
 from chestseg.dicom.source import naming
 
@@ -102,10 +102,10 @@ def write_segmentation(
     found = bool(frames.mask.any())
     when = when or datetime.now()
     label = segmented.capitalize()
-    # highdicom warns of unusual names by printing them: it is not given any.
-    patient = first.PatientName
-    first.PatientName = ""
     with naming(headers.name):
+        complete(first)
+        # highdicom warns of unusual names by printing them: it is not given any.
+        patient, first.PatientName = first.PatientName, ""
         made = Segmentation(
             source_images=frames.sources,
             further_source_images=frames.further_sources or None,

@@ -12,6 +12,7 @@ from chestseg.dicom.multiframe import PER_FRAME, SHARED, frame_attributes, is_mu
 from chestseg.dicom.segmentation_source import Headers
 from chestseg.dicom.series import Series
 from chestseg.dicom.series_files import SAME_DIRECTION
+from chestseg.dicom.series_stack import ROUNDING_MM
 from chestseg.dicom.source import Refused, naming
 
 DECIMALS = 9
@@ -72,7 +73,7 @@ def series_frames(headers: Headers, series: Series, mask: np.ndarray) -> Frames:
         if headers.images[0].SeriesInstanceUID != series.series_uid:
             raise Refused(f"images of another series than the volume's, {series.series_uid}: give the files it was read from")
         used = _used(headers.images, series)
-        missing = [uid for uid in series.sop_uids if uid is not None and not len(places.get(uid, ()))]
+        missing = set(series.sop_uids) - {None} - {str(image.SOPInstanceUID) for image in used}
         if missing or not used:
             raise Refused(f"{len(missing)} images of the volume are not among them: give all the files it was read from")
         between, *within = (round(distance, DECIMALS) for distance in grid.spacing)
@@ -107,13 +108,12 @@ def _used(images: list[Dataset], series: Series) -> list[Dataset]:
     """The images that the volume was made of, in its order; those of another orientation were not."""
     known = set(series.sop_uids)
     axes = series.volume.grid.affine[:3, :3] / series.volume.grid.spacing
-    resampled = None in known
 
     def is_used(image: Dataset) -> bool:
-        if not resampled:
-            return str(image.SOPInstanceUID) in known
         orientation = _orientation(image)
-        return orientation is not None and np.allclose(orientation, [*axes[:, 2], *axes[:, 1]], 0, 2 * SAME_DIRECTION)
+        if orientation is None or not np.allclose(orientation, [*axes[:, 2], *axes[:, 1]], 0, 2 * SAME_DIRECTION):
+            return False
+        return None in known or str(image.SOPInstanceUID) in known
 
     return sorted(filter(is_used, images), key=lambda image: float((_positions(image) @ axes[:, 0]).min()))
 
@@ -135,8 +135,10 @@ def _place(series: Series, index: int, places: dict[str, np.ndarray]) -> list[fl
     uid = series.sop_uids[index]
     if uid is None:
         return on_grid.tolist()
-    stated = places[uid]
-    return stated[np.linalg.norm(stated - on_grid, axis=1).argmin()].tolist()
+    apart = np.linalg.norm(places[uid] - on_grid, axis=1)
+    if apart.min() > min(series.volume.grid.spacing) / 2 + ROUNDING_MM:
+        raise Refused(f"image {uid} lies {apart.min():.3g} mm from its slice of the volume: give the files it was read from, unchanged")
+    return places[uid][apart.argmin()].tolist()
 
 
 def _unify(image: Dataset, measures: PixelMeasuresSequence, orientation: list[float] | None, places: np.ndarray) -> None:

@@ -63,8 +63,6 @@ def read_headers(sources: SourceImage | Sequence[SourceImage], *, volume: bool) 
             for keyword, several in SHARED.items():
                 if header.get(keyword) != first.get(keyword):
                     raise Refused(f"images of several {several} (the first is {first_name}): give those of one series")
-    with naming(first_name):
-        _complete(first)
     together = f" and the {len(named) - 1} images with it" if len(named) > 1 else ""
     return Headers(first_name + together, [header for _, header in named])
 
@@ -93,8 +91,8 @@ def _check(header: Dataset, volume: bool) -> None:
         del header.FrameOfReferenceUID
 
 
-def _complete(header: Dataset) -> None:
-    """Give a header the attributes it must have, empty, and take out values that their VR does not allow."""
+def complete(header: Dataset) -> None:
+    """Give the header that patient and study are copied from what it must have, empty, and take out values that their VR forbids."""
     for keyword in EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, "")
