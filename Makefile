@@ -9,10 +9,10 @@ TRACK ?= cxr
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test check format bench
+.PHONY: help setup demo test check format bench drill
 
 help:
-	@echo "make setup | demo | test | check | format | bench"
+	@echo "make setup | demo | test | check | format | bench | drill"
 
 setup: $(INSTALLED)
 
@@ -33,6 +33,12 @@ bench: setup
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.prepare
+
+# A sweep killed ten times, one trial at a time and two; what a sweep adds to its trainings. About an hour on two cores.
+drill: setup
+	$(BIN)/python -m benchmarks.kill_sweep
+	$(BIN)/python -m benchmarks.kill_sweep --at-once 2
+	$(BIN)/python -m benchmarks.tuning_overhead
 
 format: setup
 	$(BIN)/ruff format .
