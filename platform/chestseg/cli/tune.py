@@ -10,6 +10,7 @@ from chestseg.config.sweep import load_sweep
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.course import Course, directions_of
+from chestseg.distributed.dashboards import tell_dashboard
 from chestseg.distributed.measure import plan_sweep
 from chestseg.distributed.tune import run_course
 from chestseg.files import exclusive, whole_file
@@ -45,7 +46,7 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
     with exclusive(folder, "tuned"):
         claim(folder, sweep, dataset.hash)
         journal = SweepJournal(folder)
-        with attach():
+        with attach(), tell_dashboard(folder):
             costs, planned = plan_sweep(sweep, dataset, journal)
             print(f"sweep {folder}", *planned.lines(), sep="\n", flush=True)
             if plan:

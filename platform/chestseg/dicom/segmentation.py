@@ -97,11 +97,9 @@ def write_segmentation(
     frames = radiograph_frames(headers, mask) if series is None else series_frames(headers, series, mask)
     first = frames.sources[0]
     origin = (str(first.SeriesInstanceUID), segmented, model.name, model.version, __version__)
-    digest = hashlib.sha256("\n".join(str(image.SOPInstanceUID) for image in frames.all_sources).encode())
-    digest.update(np.packbits(frames.mask).tobytes())
-    found = bool(frames.mask.any())
-    when = when or datetime.now()
-    label = segmented.capitalize()
+    images = "\n".join(str(image.SOPInstanceUID) for image in frames.all_sources)
+    digest = hashlib.sha256(images.encode() + np.packbits(frames.mask).tobytes()).hexdigest()
+    found, when = bool(frames.mask.any()), when or datetime.now()
     with naming(headers.name):
         complete(first)
         # highdicom warns of unusual names by printing them: it is not given any.
@@ -117,22 +115,22 @@ def write_segmentation(
             segment_descriptions=[_description(segmented, model)],
             series_instance_uid=_uid("series", *origin),
             series_number=SERIES_NUMBERS_ABOVE + max(0, int(first.get("SeriesNumber") or 0)),
-            sop_instance_uid=_uid("instance", *origin, digest.hexdigest()),
+            sop_instance_uid=_uid("instance", *origin, digest),
             instance_number=1,
             manufacturer=SOFTWARE,
             manufacturer_model_name=SOFTWARE,
             software_versions=__version__,
             device_serial_number=NO_SERIAL,
             content_label=segmented.upper(),
-            content_description=f"{label if found else f'No {segmented}'} found by software, for research use only",
-            series_description=f"{label} by {model.name} {model.version}"[:LONGEST_TEXT],
+            content_description=f"{segmented.capitalize() if found else f'No {segmented}'} found by software, for research use only",
+            series_description=f"{segmented.capitalize()} by {model.name} {model.version}"[:LONGEST_TEXT],
             content_date=when.date(),
             content_time=when.time(),
         )
         made.PatientName, made.ContentCreatorName = patient, ""
         if frames.positions is None:
             made.PatientOrientation = first.get("PatientOrientation") or ""
-        return _file(made, _uid("dimensions", *origin, digest.hexdigest()), when)
+        return _file(made, _uid("dimensions", *origin, digest), when)
 
 
 def _description(segmented: Segmented, model: SegmentationModel) -> SegmentDescription:
