@@ -62,17 +62,21 @@ def read_volumes(places: Sequence[Path], refused: Callable[[str], None], mode: M
         refused: called with one line for each place or series that can't be read; the others are read.
         mode: what to do about gaps, duplicates, a tilted gantry and the like in a series, as for `read_series`.
     """
-    for name, place in zip(_names(places), places, strict=True):
+    for name, place in zip(place_names(places), places, strict=True):
         try:
-            yield from _read_place(name, place, refused, mode)
+            yield from read_place(name, place, refused, mode)
         except ValueError as error:
             refused(" ".join(str(error).split()))
 
 
-def _read_place(name: str, place: Path, refused: Callable[[str], None], mode: Mode) -> Iterator[VolumeInput]:
+def read_place(name: str, place: Path, refused: Callable[[str], None], mode: Mode = "strict") -> Iterator[VolumeInput]:
+    """Read the volumes of one place, as `read_volumes` does, which calls it `name`.
+
+    Raises:
+        ValueError: the place can't be read at all; one line that names it.
+    """
     if place.is_dir():
-        files = [path for path in _files_below(place) if not path.name.lower().endswith((*NIFTI, ZIP))]
-        yield from _read_series(name, place, files, refused, mode)
+        yield from _read_series(name, place, dicom_files(place), refused, mode)
     elif place.name.lower().endswith(NIFTI):
         yield VolumeInput(name, place, read_nifti(place), None)
     elif place.name.lower().endswith(ZIP):
@@ -83,13 +87,32 @@ def _read_place(name: str, place: Path, refused: Callable[[str], None], mode: Mo
         yield from _read_series(name, place, [place], refused, mode)
 
 
-def _read_series(name: str, place: Path, files: Sequence[Path], refused: Callable[[str], None], mode: Mode) -> Iterator[VolumeInput]:
+def dicom_files(folder: Path) -> list[Path]:
+    """The files of a folder and its sub-folders that may belong to DICOM series, in a fixed order."""
+    return [path for path in _files_below(folder) if not path.name.lower().endswith((*NIFTI, ZIP))]
+
+
+def list_ct_series(name: str, place: Path, files: Sequence[Path]) -> list[tuple[str, SeriesFiles]]:
+    """The CT series among the files of a place called `name`, and what to call each.
+
+    Raises:
+        ValueError: there is none; names the place and what was found instead.
+    """
     listed = list_series(files) if files else []
     found = [replace(series, name=str(place)) for series in listed if not series.left_out]
     if not found:
         reasons = "; ".join(f"{series.left_out} ({len(series.paths)} files)" for series in listed[:SHOWN])
-        refused(f"{place}: no CT series: {reasons or 'no files'}: name a NIfTI file, or the folder or zip of a series")
-    for series, called in zip(found, _series_names(name, found), strict=True):
+        raise ValueError(f"{place}: no CT series: {reasons or 'no files'}: name a NIfTI file, or the folder or zip of a series")
+    return list(zip(_series_names(name, found), found, strict=True))
+
+
+def _read_series(name: str, place: Path, files: Sequence[Path], refused: Callable[[str], None], mode: Mode) -> Iterator[VolumeInput]:
+    try:
+        found = list_ct_series(name, place, files)
+    except ValueError as error:
+        refused(str(error))
+        return
+    for called, series in found:
         try:
             read = read_series(series, mode)
         except ValueError as error:
@@ -137,8 +160,8 @@ def _is_dicom(path: Path) -> bool:
         return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
 
 
-def _names(places: Sequence[Path]) -> list[str]:
-    """A name for each place: without its suffix, and with digits of its path's hash where names are equal."""
+def place_names(places: Sequence[Path]) -> list[str]:
+    """A name for each place, fit for a file: without its suffix, and with digits of its path's hash where names are equal."""
     stems = [_stem(place) for place in places]
     times = Counter(stem.casefold() for stem in stems)
     return [s if times[s.casefold()] == 1 else f"{s}-{_digits(place.as_posix())}" for s, place in zip(stems, places, strict=True)]
