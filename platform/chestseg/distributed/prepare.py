@@ -1,10 +1,8 @@
 """Prepare: Ray Data decodes the shards in parallel, once. What comes before and after needs no Ray: `chestseg.data.preparation`."""
 
-import contextlib
-import logging
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from chestseg.data.preparation import Preparation, plan, publish, withdraw
 from chestseg.data.report import PrepareReport
 from chestseg.data.shards import Shard, write_shard
 from chestseg.distributed.cluster import attach
+from chestseg.distributed.data_tasks import quiet, task_memory
 
 
 def _to_stderr(line: str) -> None:
@@ -48,40 +47,18 @@ def prepare(data: Data, *, report: Callable[[str], None] = _to_stderr) -> Prepar
 
 def _decode(preparation: Preparation) -> None:
     finished = preparation.cases - sum(len(shard.cases) for shard in preparation.pending)
-    with _quiet(), tqdm(total=preparation.cases, initial=finished, desc="prepare", unit=" cases", file=sys.stderr) as bar:
+    with quiet(), tqdm(total=preparation.cases, initial=finished, desc="prepare", unit=" cases", file=sys.stderr) as bar:
         for row in _written(preparation.pending, preparation.folder):
             if row["error"]:
                 raise ValueError(f"{row['error']}: make room or correct the folder and prepare again, finished shards are kept")
             bar.update(row["cases"])
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray Data's own bars, plans and timings out of the progress bar's line."""
-    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.enable_progress_bars, log.level
-    context.enable_progress_bars = False
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = before[0]
-        log.setLevel(before[1])
-
-
 def _written(shards: list[Shard], prepared: Path) -> Iterable[dict[str, Any]]:
     """Write the shards on the cluster, a task each; what `_write` says of each comes when it is done."""
     rows = [{"shard": pickle.dumps(shard)} for shard in shards]
     tasks = ray.data.from_items(rows, override_num_blocks=len(rows))
-    return tasks.map(partial(_write, prepared=prepared), num_cpus=1, memory=_memory(shards[0].kind.memory)).iter_rows()
-
-
-def _memory(needed: int) -> float:
-    """What Ray sets aside for a task, in bytes: a node with many cores and little memory decodes fewer cases at a time.
-
-    No more than the largest node has, or the task would wait for ever.
-    """
-    return min(needed, max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+    return tasks.map(partial(_write, prepared=prepared), num_cpus=1, memory=task_memory(shards[0].kind.memory)).iter_rows()
 
 
 def _write(row: dict[str, Any], prepared: Path) -> dict[str, Any]:
