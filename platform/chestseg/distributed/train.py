@@ -25,6 +25,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from chestseg.bundle import Bundle, load_bundle
 from chestseg.config import Experiment, Training, experiment_from
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed import gauges
 from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
@@ -236,12 +237,14 @@ class RayReporter:
 
 def record(recorder: Recorder, experiment: Experiment, report: Report, checkpoint: Checkpoint | None, shown: bool = True) -> None:
     """Keep a report's metrics, print its line where it shall be `shown`, and end the run of a stage that it ends."""
+    ended = checkpoint is not None and checkpoint.progress.position.stage > report.stage
+    gauges.show(experiment, report, ended)
     if report.metrics:
         epochs = experiment.stages[report.stage].epochs
         recorder.record(report.metrics, step=epochs if report.epoch is None else report.epoch, stage=report.stage)
         if shown:
             print(describe(report, experiment), flush=True)
-    if checkpoint and checkpoint.progress.position.stage > report.stage:
+    if ended:
         recorder.finish_stage(report.stage)
 
 

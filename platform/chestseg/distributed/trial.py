@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 
 from chestseg.config import Experiment, experiment_from
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed import gauges
 from chestseg.distributed.assignment import TOLD, Assignment, Failed, validated_in
 from chestseg.distributed.score_trial import Scored, score_trial
 from chestseg.distributed.train import record, settle_threads
@@ -67,7 +68,7 @@ def train_here(assignment: Assignment, experiment: Experiment) -> Scored:
     group = Group(device=torch.device("cuda" if assignment.gpu else "cpu"))
     folder = Path(experiment.run_folder)
     dataset = PreparedDataset.open(experiment.data.prepared)
-    with assignment.run.recorder(sends=False) as recorder:
+    with gauges.cleared(experiment), assignment.run.recorder(sends=False) as recorder:
         train(experiment, dataset, group, TrialReporter(recorder, experiment, assignment), folder)
         return score_trial(experiment, dataset, assignment.scoring, group.device)
 
