@@ -10,7 +10,7 @@ import SimpleITK
 
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
-from chestseg.nifti import read_nifti, read_nifti_labels, write_nifti
+from chestseg.nifti import read_nifti, read_nifti_grid, read_nifti_labels, write_nifti
 from tests.arrays.test_grid import ORIENTATIONS, SHAPE, oriented, turn
 
 PHANTOM = (np.arange(np.prod(SHAPE)) * 37 - 1000).astype(np.int16).reshape(SHAPE)
@@ -62,6 +62,13 @@ def test_qform_says_the_same_or_nothing(tmp_path: Path) -> None:
     write_nifti(tmp_path / "b.nii", Volume(PHANTOM, Grid(SHAPE, sheared)))
     assert nibabel.Nifti1Image.load(tmp_path / "b.nii").header["qform_code"] == 0
     assert read_nifti(tmp_path / "b.nii").grid.matches(Grid(SHAPE, sheared), 1e-4)
+
+
+def test_the_grid_is_told_by_the_header_alone(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii", VOLUME)
+    assert read_nifti_grid((tmp_path / "a.nii").read_bytes()[:400]).matches(GRID, 1e-4)
+    with pytest.raises(ValueError, match="^scan: an image of 3x4x5x2"):
+        read_nifti_grid(nifti_bytes(np.zeros((3, 4, 5, 2), np.int16)), "scan")
 
 
 def test_bytes_packed_and_not_read_as_the_file_does(tmp_path: Path) -> None:

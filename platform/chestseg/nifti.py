@@ -63,6 +63,20 @@ def read_nifti(source: str | Path | bytes, name: str | None = None) -> Volume:
         return Volume(_scaled(_stored(header, stream, grid.shape), header.get_slope_inter()), grid)
 
 
+def read_nifti_grid(source: str | Path | bytes, name: str | None = None) -> Grid:
+    """Where a file's voxels lie, by its header; nothing else is unpacked.
+
+    Args:
+        source: as for `read_nifti`.
+        name: as for `read_nifti`.
+
+    Raises:
+        ValueError: what `read_nifti` refuses because of the header.
+    """
+    with _naming(source, name), _opened(source) as stream:
+        return _grid(_read_header(stream))
+
+
 def read_nifti_labels(source: str | Path | bytes, name: str | None = None) -> Volume:
     """Read labels, as `read_nifti`.
 
