@@ -38,6 +38,8 @@ class BundleSpec(Strict):
     postprocessing: Postprocessing | VolumePostprocessing
     labels: tuple[str, ...] = ("pneumothorax",)
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Ends of the 95 % intervals over patients of those metrics that have one."""
     dataset_hash: str
     experiment: dict[str, Any]
     """The experiment it was trained by, less the paths of the machine it ran on; a record, not read back."""

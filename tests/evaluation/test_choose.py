@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.bundle import load_bundle
-from chestseg.config import Postprocessing, Source, VolumeData, VolumePostprocessing, load_experiment
+from chestseg.config import Postprocessing, Source, VolumeData, VolumePostprocessing, experiment_from, load_experiment
 from chestseg.config.postprocessing import Objective
+from chestseg.data.manifest import write_table
 from chestseg.data.prepared import PreparedDataset, array_path, shard_folder
 from chestseg.data.prepared_volumes import PreparedVolumes
-from chestseg.evaluation.choose import choose
+from chestseg.evaluation.choose import choose, require_choosable
 from chestseg.evaluation.choose_radiographs import Candidates
 from chestseg.evaluation.choose_volumes import VolumeCandidates
 from chestseg.evaluation.conclude import CHOICE, PROBABILITIES, conclude
@@ -76,16 +77,21 @@ def test_the_whole_surface_is_kept(tmp_path: Path) -> None:
     assert [made["fold"] for made in summary["from"]] == [0, 1]
 
 
-def test_pixels_of_the_test_split_change_nothing(tmp_path: Path) -> None:
-    """The whole way from prepared arrays to the rule, with what the test split holds replaced by noise that has masks everywhere."""
-    dataset = write_prepared(tmp_path / "prepared")
-    first = choose(folds_of(dataset, tmp_path / "first"))
+def overwrite(dataset: PreparedDataset, indices: np.ndarray) -> None:
+    """Noise with masks everywhere in place of cases."""
     for size in SIZES:
         for kind, top in (("image", 256), ("mask", 2)):
             path = array_path(shard_folder(dataset.folder, 0), kind, size)
             planes = np.load(path)
-            planes[dataset.indices("test")] = np.random.default_rng(0).integers(0, top, (3, size, size))
+            planes[indices] = np.random.default_rng(0).integers(0, top, (len(indices), size, size))
             np.save(path, planes)
+
+
+def test_pixels_of_the_test_split_change_nothing(tmp_path: Path) -> None:
+    """The whole way from prepared arrays to the rule, with what the test split holds replaced by noise that has masks everywhere."""
+    dataset = write_prepared(tmp_path / "prepared")
+    first = choose(folds_of(dataset, tmp_path / "first"))
+    overwrite(dataset, dataset.indices("test"))
     second = choose(folds_of(dataset, tmp_path / "second"))
     assert second.rule == first.rule and second.surface.cases == 6
     for name, values in first.surface.scores.items():
@@ -189,15 +195,39 @@ def test_the_chosen_rule_is_in_the_bundle(tmp_path: Path) -> None:
     data = {"sources": [{"reader": "siim", "path": "x"}], "prepared": str(dataset.folder), "sizes": [64, 128], "folds": 2}
     tree = {"name": "small", "data": data, "model": TINY.model_dump(), "stages": [{"size": 64, "epochs": 1}], "storage": str(tmp_path)}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(tree))
-    experiment = load_experiment(tmp_path / "small.yaml")
+    experiment = load_experiment(tmp_path / "small.yaml", ["choose={}"])
     weights = {name: tensor.contiguous() for name, tensor in tiny_network().state_dict().items()}
     save_file(weights, tmp_path / "final.safetensors")
-    bundle = conclude(experiment, tmp_path / "final.safetensors", torch.device("cpu"), Objective())
+    bundle = conclude(experiment, tmp_path / "final.safetensors", torch.device("cpu"))
     run = Path(experiment.run_folder)
     choice = json.loads((run / CHOICE / "choice.json").read_text())
     assert load_bundle(run / "bundle").spec.postprocessing == bundle.spec.postprocessing == Postprocessing.model_validate(choice["rule"])
     assert ProbabilityCache.open(run / PROBABILITIES).origin.fold == 0 and choice["cases"] == 3
     assert TrainedNetwork.of(bundle).held_out == 0
-    everything = load_experiment(tmp_path / "small.yaml", ["fold=all"])
-    with pytest.raises(ValueError, match="held no fold back: train with a fold"):
-        conclude(everything, tmp_path / "final.safetensors", torch.device("cpu"), Objective())
+    assert {"validation_mean_dice", "validation_brier", "test_mean_dice"} <= bundle.spec.metrics.keys()
+    require_choosable(experiment, dataset)
+    healthy = PreparedDataset(dataset.folder, dataset.table.take([0, 3]), {"dataset_hash": "x", "split": {}})
+    with pytest.raises(ValueError, match="choose: fold 0 has no positive case to choose post-processing on"):
+        require_choosable(experiment, healthy)
+    with pytest.raises(ValueError, match="choose looks at the held-out fold and fold is `all`"):
+        load_experiment(tmp_path / "small.yaml", ["choose={}", "fold=all"])
+
+
+@pytest.mark.slow
+def test_the_test_split_cannot_reach_the_rule_of_a_trained_bundle(tmp_path: Path) -> None:
+    """The end of a training, with the test split as it was, full of noise under masks everywhere, and gone."""
+    dataset = write_prepared(tmp_path / "prepared")
+    data = {"sources": [{"reader": "siim", "path": "x"}], "prepared": str(dataset.folder), "sizes": [64, 128], "folds": 2}
+    tree = {"name": "small", "data": data, "model": TINY.model_dump(), "stages": [{"size": 64, "epochs": 1}], "choose": {}}
+    save_file({name: tensor.contiguous() for name, tensor in tiny_network().state_dict().items()}, tmp_path / "final.safetensors")
+    chosen = {}
+    for name in ("as it was", "noise", "gone"):
+        if name == "noise":
+            overwrite(dataset, dataset.indices("test"))
+        if name == "gone":
+            write_table(dataset.folder / "manifest.parquet", dataset.table.take(dataset.indices("train")))
+        experiment = experiment_from(tree | {"storage": str(tmp_path / name)})
+        bundle = conclude(experiment, tmp_path / "final.safetensors", torch.device("cpu"))
+        chosen[name] = bundle.spec.postprocessing, Path(experiment.run_folder, CHOICE, "choice.json").read_bytes()
+        assert any(key.startswith("test_") for key in bundle.spec.metrics) == (name != "gone")
+    assert chosen["as it was"] == chosen["noise"] == chosen["gone"]

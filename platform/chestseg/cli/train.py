@@ -10,6 +10,7 @@ from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.train import fit
+from chestseg.evaluation.choose import require_choosable
 from chestseg.files import exclusive, require_space, whole_file
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
@@ -30,6 +31,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     dataset = PreparedDataset.open(experiment.data.prepared)
     dataset.require_split(experiment.data)
     cases = training_cases(experiment, dataset)
+    require_choosable(experiment, dataset)
     folder = Path(experiment.run_folder)
     counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
     print(f"{'Going on with' if any(folder.glob('checkpoint_*')) else 'Starting'} {folder}: {counts}")

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from chestseg.config.data import Data, RadiographData, VolumeData, a_folder
+from chestseg.config.gate import Gate
 from chestseg.config.model import Model, UNet2DModel, UNet3DModel, VolumeModel
-from chestseg.config.postprocessing import Postprocessing, VolumePostprocessing
+from chestseg.config.postprocessing import Objective, Postprocessing, VolumePostprocessing
 from chestseg.config.stage import RadiographStage, Spacing, Stage, VolumeStage
 from chestseg.config.strict import Strict
 
@@ -75,8 +76,11 @@ class Experiment(Strict):
     model: Model
     stages: tuple[Stage, ...] = Field(min_length=1)
     postprocessing: Postprocessing | VolumePostprocessing
+    choose: Objective | None = None
+    """Choose thresholds and areas on the held-out fold when training has ended; null keeps those of `postprocessing`."""
     training: Training = Training()
     tracking: Tracking = Tracking()
+    gate: Gate = Gate()
     storage: str = "runs"
     """Folder in which each run keeps checkpoints, tables and its bundle."""
 
@@ -89,6 +93,8 @@ class Experiment(Strict):
     def _whole(self) -> Self:
         if self.fold == "all" and any(stage.early_stop for stage in self.stages):
             raise ValueError("early_stop watches the held-out fold and fold is `all`: give a fold, or early_stop: null")
+        if self.fold == "all" and self.choose:
+            raise ValueError("choose looks at the held-out fold and fold is `all`: give a fold, or choose: null")
         if isinstance(self.fold, int) and not 0 <= self.fold < self.data.folds:
             raise ValueError(f"fold {self.fold}: there are folds 0 to {self.data.folds - 1}")
         wants_head = any(stage.loss.empty for stage in self.stages)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from chestseg.config import Postprocessing, VolumePostprocessing
-from chestseg.config.postprocessing import Objective
+from chestseg.config import Experiment, Objective, Postprocessing, VolumePostprocessing
+from chestseg.data.prepared import PreparedDataset
+from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.evaluation.choose_radiographs import Candidates, count, rule_of, surface
 from chestseg.evaluation.choose_surface import Surface, best
 from chestseg.evaluation.choose_volumes import VolumeCandidates, count_volumes, volume_rule_of, volume_surface
@@ -93,6 +94,24 @@ def choose(
         case _:
             raise ValueError(f"{type(candidates).__name__} for {caches[0].folder}: give candidates of the cache's track")
     return Choice(rule, objective, scores, place, ties, tuple(cache.origin for cache in caches))
+
+
+def require_choosable(experiment: Experiment, dataset: PreparedDataset) -> None:
+    """Refuse, before a training begins, to choose afterwards on a fold where nothing can be chosen.
+
+    Raises:
+        ValueError: names the fold, what it lacks and the remedy.
+    """
+    if experiment.choose is None:
+        return
+    assert isinstance(experiment.fold, int), "Experiment refuses `all`"
+    positive = dataset.positive[dataset.indices("train", fold=experiment.fold)]
+    needs_negatives = dataset.KIND == PreparedRadiographs.KIND or experiment.choose.least_specificity is not None
+    lacks = "positive" if not positive.any() else "negative" if needs_negatives and positive.all() else None
+    if lacks:
+        raise ValueError(
+            f"choose: fold {experiment.fold} has no {lacks} case to choose post-processing on: hold out another, or choose: null"
+        )
 
 
 def require_held_out(caches: Sequence[ProbabilityCache]) -> None:

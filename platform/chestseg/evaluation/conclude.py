@@ -8,13 +8,12 @@ from safetensors.torch import load_file
 
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
-from chestseg.config.postprocessing import Objective
 from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.choose import choose
 from chestseg.evaluation.pictures import draw_cases
 from chestseg.evaluation.probabilities import TrainedNetwork
 from chestseg.evaluation.score import score
-from chestseg.evaluation.table import write_cases, write_summary
+from chestseg.evaluation.write import intervals_of, values_of, write_evaluation
 from chestseg.evaluation.write_probabilities import write_probabilities
 from chestseg.files import sha256_of
 from chestseg.inference.golden import make_golden
@@ -36,41 +35,41 @@ CHOICE = "choice"
 """Names of folders in the run's."""
 
 
-def conclude(experiment: Experiment, weights: Path, device: torch.device, objective: Objective | None = None) -> Bundle:
+def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bundle:
     """Score final weights on the validation fold and the frozen test split, and write the bundle into the run's folder.
 
-    Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases; with an
-    objective also `probabilities/` of the validation fold and, in `choice/`, what was chosen on it.
+    Beside the bundle lie `evaluation/SPLIT/cases.csv`, `summary.json` and overlays of the worst and best positive cases. Where the
+    experiment says `choose`, post-processing is chosen on the validation fold, whose scores then are a little too good, and
+    `probabilities/` of it and, in `choice/`, all that was compared are kept too.
 
     Args:
         experiment: what was run.
         weights: what it ended in.
         device: where the network goes.
-        objective: choose post-processing by it on the validation fold, whose scores then are a little too good; the experiment's own
-            when None.
 
     Raises:
-        ValueError: an objective, and an experiment without a validation fold, or one on which nothing can be chosen.
+        ValueError: a validation fold on which nothing can be chosen, or a network that answers with NaN.
     """
     dataset = PreparedDataset.open(experiment.data.prepared)
     preprocessing = preprocessing_of(experiment.stages[-1], experiment.data)
     tensors = load_file(weights)
     network = build_network(experiment.model, tensors, where=str(weights)).to(device)
     folder, rule = Path(experiment.run_folder), experiment.postprocessing
-    if objective is not None:
+    if experiment.choose is not None:
         trained = TrainedNetwork(digest=sha256_of(weights), dataset_hash=dataset.hash, held_out=experiment.fold)
         predictor = predictor_of(LiveModel(network, preprocessing, rule))
-        choice = choose([write_probabilities(folder / PROBABILITIES, predictor, dataset, trained)], objective)
+        choice = choose([write_probabilities(folder / PROBABILITIES, predictor, dataset, trained)], experiment.choose)
         choice.save(folder / CHOICE)
         rule = choice.rule
     predictor = predictor_of(LiveModel(network, preprocessing, rule))
     metrics: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for split, indices in held_out(experiment, dataset).items():
         result = score(predictor, dataset, indices)
-        write_cases(folder / "evaluation" / split / "cases.csv", result.rows)
-        write_summary(folder / "evaluation" / split / "summary.json", result, {"split": split, "dataset_hash": dataset.hash})
+        scores = write_evaluation(folder / "evaluation" / split, result, dataset, {"split": split, "dataset_hash": dataset.hash})
         draw_cases(predictor, dataset, indices, result.rows, folder / "evaluation" / split)
-        metrics |= {f"{split}_{key}": value for key, value in result.summary.metrics().items()}
+        metrics |= {f"{split}_{key}": value for key, value in (result.summary.metrics() | values_of(scores.overall)).items()}
+        found |= {f"{split}_{key}": ends for key, ends in intervals_of(scores.overall).items()}
     spec = BundleSpec(
         name=experiment.tracking.model or experiment.name,
         track=experiment.track,
@@ -80,8 +79,11 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device, object
         postprocessing=rule,
         labels=LABELS[experiment.track],
         metrics=metrics,
+        intervals=found,
         dataset_hash=dataset.hash,
-        experiment=experiment.model_dump(mode="json", exclude={"storage": True, "tracking": True, "data": {"prepared", "sources"}}),
+        experiment=experiment.model_dump(
+            mode="json", exclude={"storage": True, "tracking": True, "gate": True, "data": {"prepared", "sources"}}
+        ),
     )
     return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, golden_image(spec)))
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from chestseg.evaluation.evaluate import EvaluationResult
+from chestseg.evaluation.summary import ScoreTable
 from chestseg.evaluation.volumes import VolumeEvaluation
 from chestseg.files import whole_file
+from chestseg.intervals import Estimate
 from chestseg.metrics import CaseScore, Summary
 from chestseg.metrics_volume import VolumeScore
 
@@ -32,29 +34,36 @@ HEADINGS = {
 """Of the columns to read, in their order, by field of a summary; with digits after the point."""
 
 
-def write_cases(path: Path, rows: Sequence[CaseScore] | Sequence[VolumeScore]) -> None:
+def write_cases(path: Path, rows: Sequence[CaseScore] | Sequence[VolumeScore], numbers: Sequence[str] = ()) -> None:
     """Write one CSV row a case: the fields of its score, with `positive` and `present` as 0 or 1; a cell is empty where there is no score.
 
-    Without a case there are no columns either.
+    Args:
+        path: the file. It names cases, so it stays where the data is.
+        rows: of the cases. Without one there are no columns either.
+        numbers: what each case is called in the report; no such column where there is none.
     """
     scores = [field.name for field in fields(rows[0])][2:] if rows else []
     columns = ("case_id", "source", "positive", *scores, "present") if rows else ()
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        table.writerows([_cell(getattr(row, column)) for column in columns] for row in rows)
+        table.writerow((*columns, "number") if numbers else columns)
+        for place, row in enumerate(rows):
+            table.writerow([*(_cell(getattr(row, column)) for column in columns), *numbers[place : place + 1]])
 
 
-def write_summary(path: Path, result: EvaluationResult | VolumeEvaluation, facts: dict[str, Any]) -> None:
+def write_summary(path: Path, result: EvaluationResult | VolumeEvaluation, facts: dict[str, Any], scores: ScoreTable | None = None) -> None:
     """Write the summary as JSON; null where there was nothing to average over.
 
     Args:
         path: the file.
         result: what was found.
         facts: what it was found with: split, model, dataset.
+        scores: the same with intervals, and by subgroup.
     """
     content = facts | {field.name: getattr(result, field.name) for field in fields(result) if field.name != "rows"}
     content |= {"summary": asdict(result.summary), "by_source": {name: asdict(summary) for name, summary in result.by_source.items()}}
+    if scores:
+        content["scores"] = scores.content()
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -71,6 +80,24 @@ def format_table(result: EvaluationResult | VolumeEvaluation) -> str:
     rows += [_line(name, summary, shown) for name, summary in [("all", result.summary), *several.items()]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows)
+
+
+def format_intervals(scores: ScoreTable) -> str:
+    """A line a score of all cases with its 95 % interval, or why there is none; then what a reader must know."""
+    found = scores.overall.scores
+    width = max(map(len, found))
+    lines = [f"{name.ljust(width)}  {in_words(estimate)}" for name, estimate in found.items()]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in scores.warnings)])
+
+
+def in_words(estimate: Estimate, digits: int = 4) -> str:
+    """A score, its interval in brackets, or why there is none."""
+    if estimate.value is None:
+        return f"- ({estimate.note})"
+    value = f"{estimate.value:.{digits}f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{value} ({estimate.note})"
+    return f"{value} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
 
 
 def _line(name: str, summary: Summary, shown: dict[str, tuple[str, int]]) -> tuple[str, ...]:

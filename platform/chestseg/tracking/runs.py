@@ -68,7 +68,7 @@ def tags_of(digest: str, dataset_hash: str | None = None) -> dict[str, str]:
 
 def parameters_of(experiment: Experiment) -> dict[str, str]:
     """The keys that say what is learned, as a run's parameters."""
-    return flattened(experiment.model_dump(exclude={"tracking", "storage"}))
+    return flattened(experiment.model_dump(exclude={"tracking", "storage", "gate"}))
 
 
 def _log_parameters(client: MlflowClient, run_id: str, experiment: Experiment) -> None:

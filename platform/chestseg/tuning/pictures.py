@@ -1,33 +1,21 @@
-"""Pictures of a sweep as SVG: how its trials went, what the schedule did, the windows of averaging, and two objectives.
+"""Pictures of a sweep as SVG: how its trials went, what the schedule did, the windows of averaging, and two objectives."""
 
-Colours are Okabe and Ito's, which colour-blind people tell apart; what they say, a marker or a line's style says too.
-"""
-
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from chestseg.page.chart import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, picture
 from chestseg.tuning.importance import Importance
 from chestseg.tuning.records import State, TrialRecord
 from chestseg.tuning.result import Outcome, resolution
 
-BLUE, ORANGE, RED, GREEN, GREY = "#0072b2", "#e69f00", "#d55e00", "#009e73", "#8c8c8c"
 COLOURS: dict[State, str] = {"complete": BLUE, "pruned": ORANGE, "failed": GREY, "running": GREEN}
 MARKERS: dict[State, str] = {"complete": "o", "pruned": "v", "failed": "X", "running": ">"}
 WORDS: dict[State, str] = {"complete": "finished", "pruned": "stopped", "failed": "failed", "running": "running"}
-STYLE: dict[Any, Any] = {
-    "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True,
-    "legend.frameon": False, "svg.hashsalt": "chestseg", "axes.titlesize": 11,
-}  # fmt: skip
-WIDTH = 6.5
-"""Inches, at which the text is still read on a phone."""
 MOST_ROWS = 30
 """Sequences of resolutions that are drawn: those with the best trials."""
 ROW = 0.32
@@ -39,17 +27,6 @@ NAMES = {
     "latency": "latency (s)",
     "flops": "FLOPs of the model",
 }
-
-
-def picture(draw: Callable[[Figure], None], width: float, height: float) -> bytes:
-    """An SVG without background, `width` x `height` inches; the same drawing gives the same bytes."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return file.getvalue()
 
 
 def draw_progress(outcome: Outcome) -> bytes:

@@ -103,6 +103,7 @@ def best_experiment(
     tree["name"] = f"{sweep.name}-{'all' if tree['fold'] == 'all' else 'best'}"
     if tree["fold"] == "all":
         tree["stages"] = [stage | {"early_stop": None} for stage in tree["stages"]]
+        tree["choose"] = None  # it looks at a held-out fold, too
     return experiment_from(tree, where=f"trial {record.number}")
 
 
