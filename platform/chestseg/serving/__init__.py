@@ -1,0 +1,1 @@
+"""Endpoints on Ray Serve: HTTP in front, models behind."""

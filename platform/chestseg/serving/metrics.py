@@ -1,0 +1,113 @@
+"""What Prometheus reads at Ray's metrics port: requests, time by step, batches, queue, model version, positives.
+
+Ray writes its prefix before each name: `ray_chestseg_requests_total`. Tags of Serve (application, deployment, replica) come with them.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from ray.serve.metrics import Counter, Gauge, Histogram
+
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+BATCHES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+MILLISECONDS = 1000
+
+
+class Metrics:
+    """The app's metrics; made in a replica, where Serve adds what tells replicas apart."""
+
+    def __init__(self, app: str) -> None:
+        self.app = {"app": app}
+
+    @cached_property
+    def _requests(self) -> Counter:
+        return Counter("chestseg_requests", "Requests answered.", _keys("app", "route", "code"))
+
+    @cached_property
+    def _steps(self) -> Histogram:
+        return Histogram("chestseg_step_seconds", "Seconds of a request by step.", SECONDS, _keys("app", "step"))
+
+    @cached_property
+    def _batches(self) -> Histogram:
+        return Histogram("chestseg_batch_size", "Images computed at once.", BATCHES, _keys("app"))
+
+    @cached_property
+    def _queue(self) -> Gauge:
+        return Gauge("chestseg_queue", "Requests that wait for the network or are in it.", _keys("app"))
+
+    @cached_property
+    def _version(self) -> Gauge:
+        return Gauge("chestseg_model_version", "Version served; 0 for a bundle that is none.", _keys("app", "role"))
+
+    @cached_property
+    def _positives(self) -> Counter:
+        return Counter("chestseg_positives", "Answers that hold a mask.", _keys("app", "version"))
+
+    @cached_property
+    def _disagreements(self) -> Counter:
+        return Counter("chestseg_disagreements", "Answers where champion and candidate find and miss disease.", _keys("app"))
+
+    def request(self, route: str, code: int) -> None:
+        """Count an answer; `route` is its pattern, never the path a client sent."""
+        self._requests.inc(1, {**self.app, "route": route, "code": str(code)})
+
+    def step(self, name: str, seconds: float) -> None:
+        """Time of a step: read, decode, preprocess, queue, model, postprocess, encode, or of the whole."""
+        self._steps.observe(seconds, {**self.app, "step": name})
+
+    def batch(self, size: int) -> None:
+        """Images of one call of the network."""
+        self._batches.observe(size, self.app)
+
+    def queue(self, length: int) -> None:
+        """Requests at this replica."""
+        self._queue.set(length, self.app)
+
+    def version(self, role: str, version: str | None) -> None:
+        """The version that `role` (champion or candidate) serves from now on."""
+        self._version.set(float(version) if version and version.isdigit() else 0.0, {**self.app, "role": role})
+
+    def positive(self, version: str | None) -> None:
+        """Count an answer that holds a mask."""
+        self._positives.inc(1, {**self.app, "version": version or "0"})
+
+    def disagreement(self) -> None:
+        """Count a request on whose disease two versions disagree."""
+        self._disagreements.inc(1, self.app)
+
+
+class Steps:
+    """The time one request spends in each step, for its answer's `timings_ms` and for Prometheus."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the block's time to the step."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add time that was taken elsewhere."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def milliseconds(self) -> dict[str, float]:
+        """By step, to the microsecond."""
+        return {name: round(seconds * MILLISECONDS, 3) for name, seconds in self.seconds.items()}
+
+    def observe(self, metrics: Metrics) -> None:
+        """Tell Prometheus."""
+        for name, seconds in self.seconds.items():
+            metrics.step(name, seconds)
+
+
+def _keys(*names: str) -> Any:
+    """Ray annotates tag keys as a tuple of one."""
+    return names
