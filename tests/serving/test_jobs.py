@@ -126,7 +126,8 @@ def test_what_failed_or_was_cancelled_may_be_sent_again(make: Make) -> None:
     first = submit(store)
     assert store.fail(claimed(store), "unreadable") and found(store, first).refusal == "unreadable"
     second = submit(store, "d1")
-    assert store.cancel(second.id, "ward")
+    ended = store.cancel(second.id, "ward")
+    assert ended is not None and ended.owner is None
     assert len({first.id, second.id, submit(store, "d1").id}) == 3
 
 
@@ -134,7 +135,7 @@ def test_nobody_else_sees_or_ends_a_job(make: Make) -> None:
     store = make()
     job = submit(store)
     assert store.get(job.id, "other") is None
-    assert not store.cancel(job.id, "other")
+    assert store.cancel(job.id, "other") is None
     assert found(store, job).state == "queued"
 
 
@@ -194,9 +195,10 @@ def test_cancelling_takes_a_job_from_its_worker(make: Make) -> None:
     store = make()
     job = submit(store)
     held = claimed(store)
-    assert store.cancel(job.id, "ward")
+    ended = store.cancel(job.id, "ward")
+    assert ended is not None and ended.owner == held.owner
     assert not store.renew(held, 5, 9) and not store.finish(held, "late") and not store.hand_back(held)
-    assert found(store, job).state == "cancelled" and store.claim(MODEL) is None and not store.cancel(job.id, "ward")
+    assert found(store, job).state == "cancelled" and store.claim(MODEL) is None and store.cancel(job.id, "ward") is None
 
 
 def test_expired_jobs_are_told_and_forgotten(make: Make) -> None:
@@ -204,8 +206,8 @@ def test_expired_jobs_are_told_and_forgotten(make: Make) -> None:
     job = submit(store)
     assert store.get(job.id, "ward") is None and store.claim(MODEL) is None
     [expired] = store.expired()
-    assert expired.id == job.id and store.exists(job.id)
-    assert store.forget(expired) and not store.exists(job.id) and not store.expired()
+    assert expired.id == job.id and store.state_of(job.id) == "queued"
+    assert store.forget(expired) and store.state_of(job.id) is None and not store.expired()
 
 
 def test_sending_again_keeps_a_job(make: Make) -> None:
@@ -220,7 +222,7 @@ def test_what_runs_is_not_expired(make: Make) -> None:
     store = make(lease_s=60)
     submit(store)
     job = claimed(store)
-    assert make(keep_s=0).cancel("0" * 32, "ward") is False
+    assert make(keep_s=0).cancel("0" * 32, "ward") is None
     assert store.renew(job, 1, 2) and not store.expired()
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from chestseg.serving.volume_job import ACTIVE, JOBS, METADATA, QUEUED, SERVED, Job, Load, Upload
+from chestseg.serving.volume_job import ACTIVE, JOBS, METADATA, QUEUED, SERVED, Job, Load, State, Upload
 
 BUSY_S = 30.0
 """How long SQLite waits for another writer."""
@@ -66,11 +66,10 @@ class Jobs:
         """A caller's own job that has not expired."""
         return self._one(sa.select(JOBS).where(*_own(job_id, caller), JOBS.c.expires > time.time()))
 
-    def cancel(self, job_id: str, caller: str) -> bool:
-        """End a job that is queued or runs; whether it was one. Its worker hears of it when it renews the lease."""
-        now = time.time()
-        ended = {"state": "cancelled", "finished": now, "expires": now + self.keep_s, "owner": None, "lease": None}
-        return self._change(sa.update(JOBS).where(*_own(job_id, caller), JOBS.c.state.in_(ACTIVE)).values(**ended))
+    def cancel(self, job_id: str, caller: str) -> Job | None:
+        """End a job that is queued or runs; None where it was neither. One that has an owner is told when it renews its lease."""
+        ended = {"state": "cancelled"} | self._ended()
+        return self._one(sa.update(JOBS).where(*_own(job_id, caller), JOBS.c.state.in_(ACTIVE)).values(**ended).returning(*JOBS.c))
 
     def claim(self, model: Mapping[str, Any]) -> Job | None:
         """Take the oldest job that waits, or whose worker died, for the lease's time; None where there is none.
@@ -112,11 +111,7 @@ class Jobs:
     def give_up(self) -> None:
         """Fail the jobs that ended as many workers as allowed."""
         worn = (JOBS.c.state == "running", JOBS.c.lease < time.time(), JOBS.c.attempts >= self.attempts)
-        self._change(
-            sa.update(JOBS)
-            .where(*worn)
-            .values(state="failed", refusal=WORN_OUT.format(attempts=self.attempts), owner=None, **self._ended())
-        )
+        self._change(sa.update(JOBS).where(*worn).values(state="failed", refusal=WORN_OUT.format(attempts=self.attempts), **self._ended()))
 
     def expired(self) -> list[Job]:
         """Jobs to forget."""
@@ -131,9 +126,10 @@ class Jobs:
         """Let go of the database."""
         self._engine.dispose()
 
-    def exists(self, job_id: str) -> bool:
-        """Whether there is such a job, whoever's."""
-        return self._one(sa.select(JOBS).where(JOBS.c.id == job_id)) is not None
+    def state_of(self, job_id: str) -> State | None:
+        """A job's state, whoever's it is; None where there is none."""
+        job = self._one(sa.select(JOBS).where(JOBS.c.id == job_id))
+        return None if job is None else job.state
 
     def load(self) -> Load:
         """How much there is to do."""
@@ -160,7 +156,7 @@ class Jobs:
         with self._engine.connect() as connection:
             return connection.execute(sa.select(SERVED.c.model).where(SERVED.c.app == app)).scalar_one_or_none()
 
-    def _ended(self) -> dict[str, float]:
+    def _ended(self) -> dict[str, Any]:
         now = time.time()
         return {"finished": now, "expires": now + self.keep_s}
 
