@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(build_parser().parse_args(argv))
     command, debug = arguments.pop("command"), arguments.pop("debug")
     try:
-        return importlib.import_module(f"chestseg.cli.{command}").run(**arguments)
+        return importlib.import_module(f"chestseg.cli.{command.replace('-', '_')}").run(**arguments)
     except ValueError as error:
         if debug:
             raise

@@ -23,10 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dashboards(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_batch_predict(commands)
     _add_config_command(commands, "promote", "move the champion alias to the candidate where the gate allows it")
     _add_sync(commands)
     _add_phantoms(commands)
     _add_demo(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -67,18 +69,35 @@ def _add_dashboards(commands: Commands) -> None:
 def _add_evaluate(commands: Commands) -> None:
     command = _add_config_command(commands, "evaluate", "score a bundle on a split of the prepared dataset")
     command.add_argument("--model", help="a bundle's folder or an MLflow URI; the experiment's own bundle by default")
-    command.add_argument("--split", default="validation", metavar="NAME", help="validation (default), test, train or a fold's number")
-    command.add_argument("--output", metavar="DIR", help="folder of the tables; under the experiment's storage by default")
+    command.add_argument("--split", default="validation", metavar="NAME", help="validation (default), test, train, all or a fold's number")
+    command.add_argument("--output", metavar="DIR", help="folder of tables and report; under the experiment's storage by default")
+    command.add_argument("--no-track", dest="track", action="store_false", help="log nothing to MLflow")
 
 
 def _add_predict(commands: Commands) -> None:
     command = _add(commands, "predict", "segment radiographs or volumes into masks on their own grid")
     shown = "radiographs: DICOM, PNG, JPEG; volumes: NIfTI, folders or zips of DICOM series; folders and patterns of these"
-    command.add_argument("files", nargs="+", metavar="FILE", help=shown)
-    command.add_argument("--model", required=True, help="a bundle's folder or an MLflow URI such as models:/cxr-pneumothorax@champion")
+    _add_segmenting(command, shown)
+
+
+def _add_batch_predict(commands: Commands) -> None:
+    command = _add(commands, "batch-predict", "segment whole archives on a cluster: one table, a mask a study, resumable")
+    _add_segmenting(command, "files, folders and patterns as for predict; or a manifest: Parquet or CSV with a column `image`")
+    command.add_argument("--workers", type=int, metavar="N", help="processes (default: as many as the cluster has room for)")
+    command.add_argument("--cpus", type=int, metavar="N", help="threads of each (default: radiographs 1, volumes all of a machine's)")
+    command.add_argument("--gpus", type=float, metavar="SHARE", help="of a GPU for each, e.g. 0.5 (default: 1 where there are any)")
+
+
+def _add_segmenting(command: argparse.ArgumentParser, files: str) -> None:
+    command.add_argument("files", nargs="+", metavar="FILE", help=files)
     command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
+    _add_model(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", required=True, help="a bundle's folder or an MLflow URI such as models:/cxr-pneumothorax@champion")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     command.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
     command.add_argument("--tracking-uri", metavar="URI", help="where MLflow keeps a models:/ URI (default: sqlite:///mlflow.db)")
@@ -106,6 +125,16 @@ def _add_demo(commands: Commands) -> None:
     command = _add(commands, "demo", "the whole path on generated chests: phantoms, prepare, train, evaluate, predict")
     command.add_argument("config_path", nargs="?", default=DEMO, metavar="CONFIG", help=f"default: {DEMO}")
     _add_overrides(command)
+
+
+def _add_doctor(commands: Commands) -> None:
+    command = _add(commands, "doctor", "look whether this machine and every node of the cluster are fit for a job")
+    command.add_argument(
+        "config_path", nargs="?", metavar="CONFIG", help="YAML of an experiment or a sweep; without one, what any job needs"
+    )
+    _add_overrides(command)
+    command.add_argument("--json", dest="as_json", action="store_true", help="print what was found for machines")
+    command.add_argument("--timeout", type=float, default=120, metavar="S", help="seconds a node may take to answer (default: 120)")
 
 
 def _names(text: str) -> tuple[str, ...]:
