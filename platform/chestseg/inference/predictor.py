@@ -11,6 +11,7 @@ import torch
 from chestseg.bundle import Bundle
 from chestseg.config import Postprocessing, VolumePostprocessing
 from chestseg.inference import postprocess
+from chestseg.models.allocator import keep_freed_memory
 from chestseg.models.precision import Precision, autocast, compute_dtype
 from chestseg.models.segmenter import Segmenter
 from chestseg.preprocessing import Preprocessing, VolumePreprocessing
@@ -79,6 +80,8 @@ class Predictor:
         assert isinstance(preprocessing, Preprocessing) and isinstance(rule, Postprocessing), "a model of volumes"
         self.preprocessing, self.postprocessing = preprocessing, rule
         self.device = next(self.network.parameters()).device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.dtype = compute_dtype(precision, self.device)
         self.batch = batch
 
@@ -103,7 +106,7 @@ class Predictor:
         """
         found = self.probabilities(images)
         shown = shown_mm2 or [None] * len(images)
-        return [self._prediction(answer, size or image.shape, mm2) for answer, image, mm2 in zip(found, images, shown, strict=True)]
+        return [self.finish(answer, size or image.shape, mm2) for answer, image, mm2 in zip(found, images, shown, strict=True)]
 
     def probabilities(self, images: Sequence[np.ndarray]) -> list[Probabilities]:
         """Maps at the network's size, before post-processing; images as for `predict`."""
@@ -116,7 +119,8 @@ class Predictor:
             answers += self._forward(np.stack(resized))
         return answers
 
-    def _prediction(self, answer: Probabilities, size: tuple[int, ...], shown_mm2: float | None) -> Prediction:
+    def finish(self, answer: Probabilities, size: tuple[int, ...], shown_mm2: float | None = None) -> Prediction:
+        """What post-processing makes of one answer of `probabilities`, its mask of `size` (rows, columns); `predict` is both in one."""
         mask = postprocess.apply(answer.mask, answer.disease, self.postprocessing, (size[0], size[1]), shown_mm2)
         probability = float(answer.mask.max()) if answer.disease is None else answer.disease
         return Prediction(mask, probability, answer.mask)
