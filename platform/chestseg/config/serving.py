@@ -85,6 +85,8 @@ class Serving(Strict):
     """Of the model."""
     front: Replicas = Replicas(ongoing=32.0)
     """Of what answers HTTP, decodes files and writes results; at least 1."""
+    front_cpus: float = Field(default=0.1, ge=0)
+    """CPUs Ray sets aside for one of these; it uses more while it decodes."""
     limits: Limits = Limits()
     tokens: str | None = None
     """File of bearer tokens; CHESTSEG_TOKENS_FILE, or the tokens in CHESTSEG_TOKENS, when null. Without any, only loopback is answered."""
@@ -134,6 +136,11 @@ class CtLimits(Limits):
     slices: int = Field(default=2000, ge=1)
     members: int = Field(default=4000, ge=1)
     """Files of a zip or of a multipart series."""
+    voxels: int = Field(default=300_000_000, ge=1)
+    """Of one volume: 512x512x1144."""
+    queued_voxels: int = Field(default=2_000_000_000, ge=1)
+    """Of all jobs that wait: where another would be more it is answered 429, unless none waits."""
+    retry_after_s: int = Field(default=30, ge=1)
 
 
 class Jobs(Strict):
@@ -147,6 +154,10 @@ class Jobs(Strict):
     """Seconds after its end when a job is deleted with all its files."""
     lease_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another replica takes a job over."""
+    replica_voxels: int = Field(default=80_000_000, ge=1)
+    """Voxels, waiting and at work, for each replica: about a volume of 512x512x300. There is never more than a replica a job."""
+    poll_s: float = Field(default=0.5, gt=0)
+    """Seconds between a replica's looks for work; a job that is sent meanwhile wakes one."""
     at_once_voxels: int = Field(default=0, ge=0)
     """Largest volume that is answered at once where the caller prefers to wait; 0 makes every volume a job."""
 
