@@ -96,7 +96,7 @@ def write_segmentation(
     headers = read_headers(sources, volume=series is not None)
     frames = radiograph_frames(headers, mask) if series is None else series_frames(headers, series, mask)
     first = frames.sources[0]
-    origin = (str(first.SeriesInstanceUID), segmented, model.name, model.version, __version__)
+    origin = _origin(str(first.SeriesInstanceUID), segmented, model)
     images = "\n".join(str(image.SOPInstanceUID) for image in frames.all_sources)
     digest = hashlib.sha256(images.encode() + np.packbits(frames.mask).tobytes()).hexdigest()
     found, when = bool(frames.mask.any()), when or datetime.now()
@@ -131,6 +131,15 @@ def write_segmentation(
         if frames.positions is None:
             made.PatientOrientation = first.get("PatientOrientation") or ""
         return _file(made, _uid("dimensions", *origin, digest), when)
+
+
+def segmentation_series_uid(source_series_uid: str, segmented: Segmented, model: SegmentationModel) -> str:
+    """SeriesInstanceUID of what `write_segmentation` writes for images of a series: an archive that has it has the result already."""
+    return _uid("series", *_origin(source_series_uid, segmented, model))
+
+
+def _origin(source_series_uid: str, segmented: Segmented, model: SegmentationModel) -> tuple[str, ...]:
+    return source_series_uid, segmented, model.name, model.version, __version__
 
 
 def _description(segmented: Segmented, model: SegmentationModel) -> SegmentDescription:

@@ -17,7 +17,7 @@ ImageFile = str | Path | bytes | BinaryIO
 MOST_PIXELS = 2**26
 """8192x8192, four times the largest detector's image: what declares more is damaged or hostile, and is not decoded."""
 
-_DAMAGE = (
+DAMAGE = (
     ArithmeticError, AttributeError, BytesLengthException, EOFError, Image.DecompressionBombError, InvalidDicomError,
     LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
@@ -61,7 +61,7 @@ def naming(name: str) -> Iterator[None]:
             yield
     except Refused as refusal:
         raise ValueError(f"{name}: {_one_line(refusal)}") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{name}: damaged image ({_one_line(error)[:200]}): export or copy it again") from None
 
 
