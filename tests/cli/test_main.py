@@ -22,6 +22,7 @@ LINES = {
     "sync": ["runs/x"],
     "phantoms": ["out", "--count", "3"],
     "demo": [],
+    "doctor": ["CONFIG", "--json", "--timeout", "5"],
 }
 
 
