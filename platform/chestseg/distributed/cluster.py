@@ -11,6 +11,7 @@ from ray._private import ray_constants
 from ray.exceptions import RayTaskError
 
 import chestseg
+from chestseg.models.allocator import ENVIRONMENT
 
 SOURCE_ROOT = Path(chestseg.__file__).parent.parent
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -67,7 +68,7 @@ def _join(address: str) -> None:
         raise ValueError(
             f"RAY_ADDRESS {address} is a dashboard: submit the job to it with `ray job submit`, or unset RAY_ADDRESS to run on this machine"
         )
-    environment = {} if SUBMITTED in os.environ else {"env_vars": {"PYTHONPATH": str(SOURCE_ROOT)}}
+    environment = {} if SUBMITTED in os.environ else {"env_vars": ENVIRONMENT | {"PYTHONPATH": str(SOURCE_ROOT)}}
     ray.init(address=address, runtime_env=environment, logging_level=logging.ERROR)
 
 
@@ -78,7 +79,7 @@ def _loopback() -> Iterator[None]:
     Ray reads the switch for loopback when it is imported: the environment reaches the processes it starts, the constant this one.
     """
     search_path = os.pathsep.join(filter(None, [str(SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
-    settings = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": search_path}
+    settings = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": search_path} | ENVIRONMENT
     before = {name: os.environ.get(name) for name in settings}
     across_nodes = ray_constants.ENABLE_RAY_CLUSTER
     os.environ |= settings
