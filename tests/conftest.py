@@ -35,6 +35,23 @@ os.environ |= {
 os.environ.pop("RAY_ADDRESS", None)
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# Where the tests' S3 is, once one starts it, and keys that it takes; as on a cluster, every node has them in its environment.
+os.environ |= {
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{_free_port()}",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "CHESTSEG_SCRATCH": str(RAY_FOLDER / "scratch"),
+}
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(RAY_FOLDER, ignore_errors=True)
 
@@ -82,12 +99,6 @@ def cluster() -> Iterator[Cluster]:
     finally:
         ray.shutdown()
         _stop(head)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_until_up(url: str, head: subprocess.Popen, log: Path) -> None:

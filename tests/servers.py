@@ -11,6 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moto.server import ThreadedMotoServer
 
 STARTS_WITHIN = 90.0
 """Seconds a server may take on a busy machine."""
@@ -65,6 +69,44 @@ def mlflow_server(folder: Path) -> Iterator[MlflowServer]:
         yield server
     finally:
         server.kill()
+
+
+class S3Server:
+    """moto's S3 in this process, at the address that tests/conftest.py tells every process of. It keeps its objects while it is stopped."""
+
+    def __init__(self) -> None:
+        self.url = os.environ["AWS_ENDPOINT_URL"]
+        self._server: ThreadedMotoServer | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        from moto.server import ThreadedMotoServer
+
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        self._server = ThreadedMotoServer(host, int(port), verbose=False)
+        self._server.start()
+
+    def stop(self) -> None:
+        """From here on connections are refused."""
+        if self._server:
+            self._server.stop()
+        self._server = None
+
+    def make_bucket(self, name: str) -> str:
+        """A new bucket, and its URI."""
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{name}", method="PUT"), timeout=60):
+            return f"s3://{name}"
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A running server, one at a time."""
+    server = S3Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def free_port() -> int:

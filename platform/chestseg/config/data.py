@@ -5,16 +5,9 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from chestseg.config.location import a_folder
 from chestseg.config.stage import Spacing
 from chestseg.config.strict import Strict
-
-
-def a_folder(path: str) -> str:
-    """Refuse an address where a folder is needed."""
-    if "://" in path:
-        raise ValueError("an address, not a folder: give a folder that all nodes share")
-    return path
-
 
 Reader = Literal["siim", "image_folder", "ricord", "covid_ct_seg", "mosmed", "nnunet", "nifti_folder"]
 RADIOGRAPH_READERS = ("siim", "image_folder")
@@ -25,6 +18,7 @@ class Source(Strict):
 
     reader: Reader
     path: str
+    """A folder, or the URI of one in a bucket, of which each node that decodes keeps a copy."""
     name: str | None = None
     """What the manifest calls this source; the folder's name when absent."""
     images: str = "images"
@@ -46,7 +40,7 @@ class Data(Strict):
 
     sources: tuple[Source, ...] = Field(min_length=1)
     prepared: str
-    """Folder of the prepared dataset: written by `prepare`, read by everything else."""
+    """Folder or URI of the prepared dataset: written by `prepare`, read by everything else."""
     folds: int = Field(default=5, ge=2, le=100)
     test_share: float = Field(default=0.1, ge=0, lt=0.9)
     """Share of patients frozen as the test split before the folds are drawn."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chestseg.config import Data
+from chestseg.config import Data, Source
+from chestseg.config.location import is_uri
 from chestseg.data.audit import audit
 from chestseg.data.cases import CaseSource, LeftOut
 from chestseg.data.folds import read_folds
@@ -20,6 +21,7 @@ from chestseg.data.report import PrepareReport, build_report
 from chestseg.data.shards import Shard, is_finished, kind_of, plan_shards, read_shard
 from chestseg.data.volume_cases import VolumeSource
 from chestseg.files import require_space, whole_file
+from chestseg.storage.copies import here
 
 OWN_NAME = re.compile(r"\d{5}|\.\d{5}\..*")
 """Names of shards, and of shards that were being written."""
@@ -36,6 +38,8 @@ class Preparation:
     """Those that are not finished, or were made of other files or with other settings."""
     left_out: list[LeftOut]
     """Cases that are not decoded, and why."""
+    arrays: bool = True
+    """False where the folder holds what a bucket's shards say of themselves, and no pixels."""
 
     @property
     def cases(self) -> int:
@@ -46,30 +50,38 @@ class Preparation:
     def summary(self) -> str:
         """What there is to do, in one line."""
         finished = len(self.shards) - len(self.pending)
-        return (
-            f"{self.folder}: {self.cases} labelled cases in {len(self.shards)} shards, {finished} finished; {len(self.left_out)} left out"
-        )
+        where = self.folder if self.arrays else self.data.prepared
+        return f"{where}: {self.cases} labelled cases in {len(self.shards)} shards, {finished} finished; {len(self.left_out)} left out"
 
 
-def plan(data: Data) -> Preparation:
-    """List the cases and find what is left to decode; nothing is written.
+def plan(data: Data, copy: Path | None = None) -> Preparation:
+    """List the cases and find what is left to decode; nothing is written, but for the copy of a source that lies in a bucket.
+
+    Args:
+        data: sources, sizes or spacings, and split.
+        copy: of a dataset in a bucket, a folder with what the finished shards say of themselves.
 
     Raises:
         ValueError: a folder or table that is missing or wrong, fewer labelled cases than folds, no space on the disk.
     """
-    # Workers may have another working directory.
-    sources = tuple(source.model_copy(update={"path": str(Path(source.path).absolute())}) for source in data.sources)
-    listing = list_cases(sources)
+    listing = list_cases(tuple(map(_at_hand, data.sources)))
     cases, unwanted = listing.cases, []
     if data.folds_file:
         cases, unwanted = _named(listing.cases, listing.left_out, data.folds_file, data.folds)
     if len(cases) < data.folds:
         raise ValueError(f"{len(cases)} labelled cases for {data.folds} folds: lower data.folds or add cases")
-    folder = Path(data.prepared).absolute()
+    folder, arrays = copy or Path(data.prepared).absolute(), copy is None
     shards = plan_shards(cases, data)
-    pending = [shard for shard in shards if not is_finished(shard, folder)]
-    require_space(folder, kind_of(data).bytes_per_case * sum(len(shard.cases) for shard in pending), "the prepared dataset")
-    return Preparation(data, folder, shards, pending, [*listing.left_out, *unwanted])
+    pending = [shard for shard in shards if not is_finished(shard, folder, arrays=arrays)]
+    if arrays:
+        require_space(folder, kind_of(data).bytes_per_case * sum(len(shard.cases) for shard in pending), "the prepared dataset")
+    return Preparation(data, folder, shards, pending, [*listing.left_out, *unwanted], arrays)
+
+
+def _at_hand(source: Source) -> Source:
+    """The source with a path that workers, whose working directory may be another, can read."""
+    name = source.path.rstrip("/").rpartition("/")[2] if is_uri(source.path) else None
+    return source.model_copy(update={"path": str(here(source.path).absolute()), "name": source.name or name})
 
 
 def _named(
@@ -92,7 +104,7 @@ def publish(preparation: Preparation) -> PrepareReport:
             nothing is published; an earlier publication stays if nothing had to be decoded.
     """
     folder, data = preparation.folder, preparation.data
-    missing = [shard for shard in preparation.shards if not is_finished(shard, folder)]
+    missing = [shard for shard in preparation.shards if not is_finished(shard, folder, arrays=preparation.arrays)]
     if missing:
         raise ValueError(f"{shard_folder(folder, missing[0].index)} is not there: data.prepared must be a folder that all nodes share")
     tables, quarantines, notes = zip(*(read_shard(shard, folder) for shard in preparation.shards), strict=True)

@@ -13,9 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chestseg.config import Data, Spacing
+from chestseg.config.location import is_uri
+from chestseg.data.manifest import dataset_hash
+from chestseg.storage.copies import node_copy, place_of
+from chestseg.storage.objects import Objects
 
 FORMAT = 1
 """Of the folder's layout: `manifest.parquet`, `prepared.json`, `report.json`, `quarantine.csv` and `shards/`."""
+MARKER, MANIFEST = "prepared.json", "manifest.parquet"
 REMEDY = "prepare it with `python jobs/prepare.py CONFIG`"
 
 
@@ -30,43 +35,88 @@ def array_path(shard: Path, kind: str, size: int | Spacing) -> Path:
     return shard / f"{kind}-{'x'.join(np.format_float_positional(edge, trim='-') for edge in edges)}.npy"
 
 
+def require_own_manifest(folder: Path) -> None:
+    """Refuse a copy whose manifest is not the one that was published, or that lacks a shard.
+
+    Raises:
+        ValueError: names the file and the remedy.
+    """
+    published, table = json.loads((folder / "report.json").read_text())["dataset_hash"], pq.read_table(folder / MANIFEST)
+    if dataset_hash(table) != published:
+        raise ValueError(f"{folder / MANIFEST}: not the manifest of dataset {published}: {REMEDY} again")
+    for shard in sorted(set(table["shard"].to_pylist())):
+        if not (shard_folder(folder, shard) / "done.json").exists():
+            raise ValueError(f"{shard_folder(folder, shard)}: missing in the bucket: {REMEDY} again")
+
+
 class PreparedDataset:
     """Cases in the order of the manifest, by index.
 
     Nothing but the manifest is read when it is opened. Pixels are read from the page cache when asked for and no file
     is kept open or mapped: a mapping holds a descriptor, and a large set has more arrays than a process may open files.
-    It can be pickled and shared among threads and processes.
+    It can be pickled and shared among threads and processes. Of one that lies in a bucket each machine has a copy, which is fetched when
+    the dataset is opened there, or arrives from another machine.
     """
 
     KIND: ClassVar[str] = "cases"
     """What it holds, in words."""
     DATA: ClassVar[type[Data]] = Data
     """The settings it is prepared with."""
+    uri: str | None = None
+    """Where it lies, if that is in a bucket."""
 
     def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
         self.folder, self.table, self.hash, self.split = folder, table, str(facts["dataset_hash"]), dict[str, float](facts["split"])
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, path: str | Path, *, arrays: bool = True) -> Self:
         """Open a prepared dataset as what it holds: `PreparedRadiographs` or `PreparedVolumes`.
 
+        Args:
+            path: its folder, or its URI.
+            arrays: False where only the manifest is looked at: of a dataset in a bucket nothing else is fetched then.
+
         Raises:
-            ValueError: there is none, its preparation did not end, its layout is of another version, or it holds the other kind.
+            ValueError: there is none, its preparation did not end, its layout is of another version, it holds the other kind, or what
+                came from the bucket is not what was put there.
         """
+        folder = Path(path)
+        try:
+            if is_uri(path):
+                return cls._of_bucket(str(path), arrays)
+            return cls._checked(str(folder), folder, (folder / MARKER).read_bytes(), folder / MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{path}: no prepared dataset, or its preparation did not end: {REMEDY}") from None
+
+    @classmethod
+    def _of_bucket(cls, uri: str, arrays: bool) -> Self:
+        if arrays:
+            copy = node_copy(uri, MARKER, require_own_manifest)
+            dataset = cls._checked(uri, copy, (copy / MARKER).read_bytes(), copy / MANIFEST)
+        else:
+            objects = Objects(uri)
+            dataset = cls._checked(uri, place_of(uri), objects.read(MARKER), pa.BufferReader(objects.read(MANIFEST)))
+        dataset.uri = uri
+        return dataset
+
+    @classmethod
+    def _checked(cls, where: str, folder: Path, marker: bytes, manifest: Path | pa.BufferReader) -> Self:
         from chestseg.data.prepared_radiographs import PreparedRadiographs  # both are built on this class
         from chestseg.data.prepared_volumes import PreparedVolumes
 
-        folder = Path(path)
-        try:
-            facts = json.loads((folder / "prepared.json").read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(f"{folder}: no prepared dataset, or its preparation did not end: {REMEDY}") from None
+        facts = json.loads(marker)
         if facts["format"] != FORMAT:
-            raise ValueError(f"{folder}: a prepared dataset of format {facts['format']}, this version reads {FORMAT}: {REMEDY}")
+            raise ValueError(f"{where}: a prepared dataset of format {facts['format']}, this version reads {FORMAT}: {REMEDY}")
         kind = PreparedRadiographs if "sizes" in facts else PreparedVolumes
         if not issubclass(kind, cls):
-            raise ValueError(f"{folder}: holds {kind.KIND}, not {cls.KIND}: choose another folder as data.prepared, or change `track`")
-        return kind(folder, pq.read_table(folder / "manifest.parquet"), facts)
+            raise ValueError(f"{where}: holds {kind.KIND}, not {cls.KIND}: choose another folder as data.prepared, or change `track`")
+        return kind(folder, pq.read_table(manifest), facts)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arriving in another process; on another machine the copy may have to be fetched first."""
+        self.__dict__.update(state)
+        if self.uri and not (self.folder / MARKER).exists():
+            self.folder = node_copy(self.uri, MARKER, require_own_manifest)
 
     def require_split(self, data: Data) -> None:
         """Refuse an experiment of the other kind, or whose split is not the one that was prepared.
