@@ -24,7 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_batch_predict(commands)
-    _add_config_command(commands, "promote", "move the champion alias to the candidate where the gate allows it")
+    _add_dicomweb(commands)
+    _add_promote(commands)
     _add_sync(commands)
     _add_phantoms(commands)
     _add_demo(commands)
@@ -74,6 +75,11 @@ def _add_evaluate(commands: Commands) -> None:
     command.add_argument("--no-track", dest="track", action="store_false", help="log nothing to MLflow")
 
 
+def _add_promote(commands: Commands) -> None:
+    command = _add_config_command(commands, "promote", "move the champion alias to the candidate where the gate allows it")
+    command.add_argument("--rollback", action="store_true", help="make the champion before this one champion again")
+
+
 def _add_predict(commands: Commands) -> None:
     command = _add(commands, "predict", "segment radiographs or volumes into masks on their own grid")
     shown = "radiographs: DICOM, PNG, JPEG; volumes: NIfTI, folders or zips of DICOM series; folders and patterns of these"
@@ -104,6 +110,22 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="volumes: main memory of the process (default: 4)")
     shown = "volumes: refuse a DICOM series with gaps, duplicates or a tilted gantry (default), or resample it and say so"
     command.add_argument("--series", default="strict", choices=("strict", "repair"), help=shown)
+
+
+def _add_dicomweb(commands: Commands) -> None:
+    command = _add(commands, "dicomweb", "segment studies of a DICOMweb server and store the segmentations there")
+    command.add_argument("--server", required=True, metavar="URL", help="of DICOMweb, such as https://archive.example/dicom-web")
+    shown = "studies of this day, or days: YYYYMMDD or YYYYMMDD-YYYYMMDD, either side may be left out"
+    days = command.add_mutually_exclusive_group()
+    days.add_argument("--date", metavar="RANGE", help=shown)
+    days.add_argument("--days", type=int, metavar="N", help="studies of today and the N-1 days before")
+    command.add_argument("--limit", type=int, metavar="N", help="at most N studies in one look, those with nothing to do not counted")
+    command.add_argument("--watch", type=float, metavar="SECONDS", help="look again every so often, until it is stopped")
+    command.add_argument("--dry-run", action="store_true", help="only say what would be segmented")
+    command.add_argument("--journal", metavar="DIR", help="folder that keeps what was done and why not (default: chestseg-dicomweb)")
+    shown = "words of which BodyPartExamined holds one, where it is stated, or any (default: CHEST,THORAX,LUNG)"
+    command.add_argument("--body-parts", type=_names, metavar="LIST", help=shown)
+    _add_model(command)
 
 
 def _add_sync(commands: Commands) -> None:
