@@ -26,7 +26,8 @@ from chestseg.serving.tokens import Denied, Tokens
 OPEN = ("/", "/healthz", "/readyz")
 """Answered without a token, as is what lies below `STATIC`: the page and its files, and whether the app is up."""
 STATIC = "/static/"
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+"""What is taken over from X-Request-ID. Serve's proxy gives every request one, and adds it to the answer."""
 MEGABYTE = 1e6
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 406: "not_acceptable",
@@ -147,7 +148,7 @@ class Guard:
         shown = headers.get("x-request-id", "")
         state = scope.setdefault("state", {})
         state |= {"request_id": shown if REQUEST_ID.fullmatch(shown) else secrets.token_hex(16), "caller": "-"}
-        noting = told.noting(send, state["request_id"])
+        noting = told.noting(send, None if shown else state["request_id"])
         try:
             refusal = self._refuse(scope, headers)
             if refusal:
@@ -215,14 +216,15 @@ class _Told:
     def __init__(self) -> None:
         self.status: int | None = None
 
-    def noting(self, send: Send, request_id: str) -> Send:
-        """`send` that notes the status and adds the request id and what browsers shall not do."""
+    def noting(self, send: Send, request_id: str | None) -> Send:
+        """`send` that notes the status, and adds the request id where it came with none, and what browsers shall not do."""
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
+                if request_id:
+                    headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
