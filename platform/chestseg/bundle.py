@@ -34,6 +34,8 @@ class BundleSpec(Strict):
     track: str
     code_version: str
     model: Model
+    members: int = Field(default=1, ge=1)
+    """Networks of one architecture whose probabilities are averaged; each tensor of `model.safetensors` then is `members.N.NAME`."""
     preprocessing: Preprocessing | VolumePreprocessing
     postprocessing: Postprocessing | VolumePostprocessing
     labels: tuple[str, ...] = ("pneumothorax",)

@@ -24,6 +24,7 @@ def dataset(tmp_path: Path) -> PreparedDataset:
 def config(tmp_path: Path, dataset: PreparedDataset) -> str:
     data = {"sources": [{"reader": "siim", "path": "x"}], "prepared": str(dataset.folder), "sizes": [64, 128], "folds": 3}
     tree = {"name": "small", "data": data, "stages": [{"size": 64, "epochs": 1}], "storage": str(tmp_path / "runs")}
+    tree["tracking"] = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(tree))
     return str(tmp_path / "small.yaml")
 
@@ -36,7 +37,7 @@ def save(folder: Path, dataset_hash: str, fold: int | str = 0) -> Bundle:
 def test_tables_of_the_own_bundle(config: str, dataset: PreparedDataset, capsys: pytest.CaptureFixture[str]) -> None:
     own = own_bundle(load_experiment(config))
     bundle = save(own, dataset.hash)
-    assert run(config) == 0
+    assert run(config, track=False) == 0
     folder = own.parent / "evaluation" / "validation"
     with open(folder / "cases.csv", newline="") as file:
         assert [row["case_id"] for row in csv.DictReader(file)] == ["case-0", "case-1", "case-2"]
@@ -49,18 +50,18 @@ def test_tables_of_the_own_bundle(config: str, dataset: PreparedDataset, capsys:
 
 def test_another_bundle_and_folder(config: str, dataset: PreparedDataset, tmp_path: Path) -> None:
     bundle = save(tmp_path / "other", dataset.hash)
-    assert run(config, model=str(bundle.folder), split="test", output=str(tmp_path / "out")) == 0
+    assert run(config, model=str(bundle.folder), split="test", output=str(tmp_path / "out"), track=False) == 0
     assert (tmp_path / "out" / "summary.json").exists()
 
 
 @pytest.mark.parametrize(
     ("split", "fold", "known", "note"),
     [
-        ("train", 0, True, "was trained on the cases of --split train"),
-        ("1", 0, True, "was trained on the cases of --split 1"),
-        ("validation", 1, True, "was trained on the cases of --split validation"),
-        ("0", "all", True, "was trained on the cases of --split 0"),
-        ("test", 0, False, "was trained on dataset 0123456789abcdef"),
+        ("train", 0, True, "trained on the cases of --split train"),
+        ("1", 0, True, "trained on the cases of --split 1"),
+        ("validation", 1, True, "trained on the cases of --split validation"),
+        ("0", "all", True, "trained on the cases of --split 0"),
+        ("test", 0, False, "trained on dataset 0123456789abcdef"),
         ("test", 0, True, None),
         ("0", 0, True, None),
     ],
@@ -76,7 +77,7 @@ def test_cases_seen_in_training_are_said_aloud(
     note: str | None,
 ) -> None:
     bundle = save(tmp_path / "other", dataset.hash if known else "0123456789abcdef", fold)
-    run(config, model=str(bundle.folder), split=split, output=str(tmp_path / "out"))
+    run(config, model=str(bundle.folder), split=split, output=str(tmp_path / "out"), track=False)
     said = capsys.readouterr().err
     assert note in said if note else "note:" not in said
 
@@ -92,7 +93,7 @@ def test_splits_by_name_and_number(config: str, dataset: PreparedDataset) -> Non
 @pytest.mark.parametrize(
     ("overrides", "split", "finding"),
     [
-        ([], "valid", "--split valid: give validation, test, train or a fold's number"),
+        ([], "valid", "--split valid: give validation, test, train, all or a fold's number"),
         ([], "2", "--split 2: no case of"),
         (["fold=all"], "validation", "it holds no fold back"),
     ],
@@ -107,4 +108,4 @@ def test_missing_bundle_and_unwritable_output(config: str, dataset: PreparedData
         run(config)
     bundle = save(tmp_path / "other", dataset.hash)
     with pytest.raises(ValueError, match=r"small.yaml.*: give an --output that can be written"):
-        run(config, model=str(bundle.folder), output=config)
+        run(config, model=str(bundle.folder), output=config, track=False)

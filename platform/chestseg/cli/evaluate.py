@@ -1,4 +1,4 @@
-"""`chestseg evaluate`: score a bundle on a split of the experiment's prepared dataset."""
+"""`chestseg evaluate`: score a bundle on a split of the experiment's prepared dataset, with a report to look at."""
 
 import sys
 from collections.abc import Sequence
@@ -9,46 +9,85 @@ import numpy as np
 from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.report import REPORT, Evaluated, write_report
+from chestseg.evaluation.report_cases import FOLDER
 from chestseg.evaluation.score import score
-from chestseg.evaluation.table import format_table, write_cases, write_summary
+from chestseg.evaluation.table import format_intervals, format_table
+from chestseg.evaluation.write import SUMMARY, values_of, write_evaluation
 from chestseg.inference.locate import open_bundle
 from chestseg.inference.predictors import predictor_of
+from chestseg.tracking.evaluations import log_beside_training, log_run, require_reachable
 
-SPLITS = "validation, test, train or a fold's number"
+SPLITS = "validation, test, train, all or a fold's number"
 
 
 def run(
-    config_path: str, overrides: Sequence[str] = (), model: str | None = None, split: str = "validation", output: str | None = None
+    config_path: str,
+    overrides: Sequence[str] = (),
+    model: str | None = None,
+    split: str = "validation",
+    output: str | None = None,
+    track: bool = True,
 ) -> int:
-    """Write `cases.csv` and `summary.json` and print the summary.
+    """Write `cases.csv`, `summary.json` and `report.html`, log what holds no identifier to MLflow, and print the scores.
 
     Args:
         config_path: the experiment's YAML.
         overrides: `key=value` pairs on top of it.
         model: a bundle's folder or an MLflow URI; the experiment's own bundle when None.
-        split: `validation` (the experiment's fold), `test`, `train` (all folds but that one) or a fold's number.
+        split: `validation` (the experiment's fold), `test`, `train` (all folds but that one), `all` or a fold's number.
         output: folder of the tables; `evaluation/SPLIT` in the run's folder when None, `evaluation/SPLIT-NAME-DIGEST` for another model.
+        track: log to MLflow: to the run that trained the bundle, where it is the experiment's own, else to a new one.
 
     Raises:
-        ValueError: no such split, model or prepared dataset, or no case in the split.
+        ValueError: no such split, model or prepared dataset, no case in the split, or MLflow can't be reached.
     """
     experiment = load_experiment(config_path, overrides)
     dataset = PreparedDataset.open(experiment.data.prepared)
     dataset.require_split(experiment.data)
     indices = split_indices(dataset, experiment, split)
     bundle = open_bundle(model or str(own_bundle(experiment)), experiment.tracking.uri)
-    _say_what_was_seen(bundle, experiment, dataset, split)
-    result = score(predictor_of(bundle), dataset, indices, progress=True)
+    own = bundle.folder.absolute() == own_bundle(experiment).absolute()
+    if track and not own:
+        require_reachable(experiment.tracking)
     name = f"{bundle.spec.name}-{bundle.digest[:12]}"
     folder = Path(output or Path(experiment.run_folder, "evaluation", f"{split}-{name}" if model else split))
+    evaluated = evaluate_bundle(bundle, dataset, indices, split, what_was_seen(bundle, experiment, dataset, split), folder)
+    if track:
+        log(experiment, evaluated, folder, own)
+    print(f"{name} on {split}, {evaluated.result.compared}\n{format_table(evaluated.result)}\n")
+    print(f"{format_intervals(evaluated.scores)}\n{folder}")
+    return 0
+
+
+def evaluate_bundle(
+    bundle: Bundle, dataset: PreparedDataset, indices: np.ndarray, split: str, notes: Sequence[str], folder: Path
+) -> Evaluated:
+    """Score a bundle on cases and write tables and report; notes are said aloud and stand in the report."""
+    for note in notes:
+        print(f"chestseg: note: {bundle.spec.name}: {note}", file=sys.stderr)
+    predictor = predictor_of(bundle)
+    result = score(predictor, dataset, indices, progress=True)
     facts = {"model": bundle.spec.name, "digest": bundle.digest, "split": split, "dataset_hash": dataset.hash}
     try:
-        write_cases(folder / "cases.csv", result.rows)
-        write_summary(folder / "summary.json", result, facts)
+        scores = write_evaluation(folder, result, dataset, facts)
+        evaluated = Evaluated(bundle, dataset, split, indices, result, scores, tuple(notes))
+        write_report(evaluated, predictor, folder)
     except OSError as error:
         raise ValueError(f"{error.filename or folder}: {error.strerror}: give an --output that can be written, with space") from error
-    print(f"{name} on {split}, {result.compared}\n{format_table(result)}\n{folder}")
-    return 0
+    return evaluated
+
+
+def log(experiment: Experiment, evaluated: Evaluated, folder: Path, own: bool) -> None:
+    """Send MLflow the report, its pictures and the summary; the table of cases has identifiers and stays here."""
+    spec, place = evaluated.bundle.spec, f"evaluation/{evaluated.split}"
+    files = [(folder / REPORT, place), (folder / SUMMARY, place), (folder / FOLDER, f"{place}/{FOLDER}")]
+    files = [(path, target) for path, target in files if path.exists()]
+    if own and log_beside_training(Path(experiment.run_folder), files):
+        return
+    tags = {"bundle_sha256": evaluated.bundle.digest, "dataset_hash": evaluated.dataset.hash, "split": evaluated.split}
+    metrics = {f"{evaluated.split}_{key}": value for key, value in values_of(evaluated.scores.overall).items()}
+    log_run(experiment.tracking, f"evaluate {spec.name} on {evaluated.split}", tags, metrics, files)
 
 
 def own_bundle(experiment: Experiment) -> Path:
@@ -66,6 +105,8 @@ def split_indices(dataset: PreparedDataset, experiment: Experiment, split: str) 
         indices = dataset.indices("test")
     elif split == "train":
         indices = dataset.indices("train", exclude_fold=None if experiment.fold == "all" else experiment.fold)
+    elif split == "all":
+        indices = np.arange(len(dataset))
     else:
         indices = dataset.indices("train", fold=_fold(experiment, split))
     if not len(indices):
@@ -85,12 +126,13 @@ def _fold(experiment: Experiment, split: str) -> int:
     return int(split)
 
 
-def _say_what_was_seen(bundle: Bundle, experiment: Experiment, dataset: PreparedDataset, split: str) -> None:
-    """A score on cases the network learned from is no score; what a bundle's record tells of that is said aloud."""
+def what_was_seen(bundle: Bundle, experiment: Experiment, dataset: PreparedDataset, split: str) -> list[str]:
+    """A score on cases the network learned from is no score; what a bundle's record tells of that."""
+    trained = bundle.spec.experiment
     if bundle.spec.dataset_hash != dataset.hash:
-        note = f"trained on dataset {bundle.spec.dataset_hash}, this one is {dataset.hash}: cases may have been trained on"
-    elif split == "train" or (split != "test" and _fold(experiment, split) != bundle.spec.experiment.get("fold")):
-        note = f"trained on the cases of --split {split}: this is not a held-out score"
-    else:
-        return
-    print(f"chestseg: note: {bundle.spec.name} was {note}", file=sys.stderr)
+        return [f"trained on dataset {bundle.spec.dataset_hash}, this one is {dataset.hash}: cases may have been trained on"]
+    if split in ("train", "all") or (split != "test" and _fold(experiment, split) != trained.get("fold")):
+        return [f"trained on the cases of --split {split}: this is not a held-out score"]
+    if split != "test" and trained.get("choose"):
+        return ["its post-processing was chosen on these very cases: scores are a little too good, those of the test split hold"]
+    return []
