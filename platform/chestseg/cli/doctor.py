@@ -1,8 +1,10 @@
 """`chestseg doctor`: before a job, whether this machine, the cluster and each of its nodes are fit for it."""
 
+import contextlib
 import json
 import os
 import socket
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,7 +39,7 @@ def run(config_path: str | None = None, overrides: Sequence[str] = (), as_json: 
     need = need_of(config_path, overrides) if config_path else None
     require_head()
     try:
-        with attach():
+        with contextlib.redirect_stdout(sys.stderr), attach():  # Ray tells of lost nodes on standard output
             sight = look_around(need, timeout)
             checks = [*judge_nodes(sight, need), *judge_cluster(sight, need)]
     except ConnectionError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 import ray.cloudpickle
 from ray._private.worker import get_dashboard_url
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chestseg.distributed import doctor_gpu, doctor_node, doctor_ports
@@ -115,6 +115,8 @@ class Nodes:
         except GetTimeoutError:
             self.silent[name] = f"no answer within {self.timeout:g} s"
             ray.cancel(task, force=True)
+        except (TaskUnschedulableError, NodeDiedError):
+            self.silent[name] = "is lost"
         except RayError as error:
             self.silent[name] = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
         return None

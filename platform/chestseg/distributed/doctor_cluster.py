@@ -105,7 +105,8 @@ def _ports(sight: Sight) -> Iterator[Check]:
     told: dict[str, tuple[State, str]] = {}
     for name, ports in sight.ports.items():
         judged = [_port(port, asks) for port in ports]
-        worst: State = min((state for state, _ in judged), key=STATES.index, default="ok")
+        states: list[State] = [state for state, _ in judged] or ["ok"]
+        worst = min(states, key=STATES.index)
         words = ", ".join(sorted({words for state, words in judged if state == worst and words}))
         told[name] = worst, words or "nothing beyond loopback that asks for no token"
     yield from grouped("ports", told, "bind to 127.0.0.1 or ask for a token or password; else a firewall must keep others out")

@@ -49,7 +49,7 @@ def look(timeout: float | None, manifest: str | None, server: str | None, dashbo
         "disk": _free(ray.get_runtime_context().get_temp_dir()),
         "scratch": _free(os.environ.get("CHESTSEG_SCRATCH") or tempfile.gettempdir()),
         "manifest": _digest_of(manifest) if manifest else None,
-        "server": _reached(server) if server else None,
+        "server": reached(server) if server else None,
         "authentication": _authentication(dashboard) if dashboard else None,
     }
 
@@ -138,7 +138,7 @@ def _digest_of(place: str) -> str:
         return _first_line(error)
 
 
-def _reached(server: str) -> str:
+def reached(server: str) -> str:
     """Empty where MLflow's server answers, else why not."""
     try:
         with urllib.request.urlopen(f"{server.rstrip('/')}/health", timeout=ANSWERS_WITHIN):

@@ -36,7 +36,7 @@ def listening() -> list[dict[str, Any]]:
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
     for connection in psutil.net_connections("inet"):
         own: Any = connection.laddr
-        if connection.status != psutil.CONN_LISTEN or connection.pid is None or _is_loopback(own.ip):
+        if connection.status != psutil.CONN_LISTEN or connection.pid is None or is_loopback(own.ip):
             continue
         try:
             program = program_of(" ".join(psutil.Process(connection.pid).cmdline()))
@@ -44,7 +44,7 @@ def listening() -> list[dict[str, Any]]:
             continue
         if program:
             found[program, own.ip, own.port] = {"program": program, "address": own.ip, "port": own.port}
-    return [listener | {"answers": _answer(listener)} for listener in found.values()]
+    return [listener | {"answers": answer(listener)} for listener in found.values()]
 
 
 def program_of(command: str) -> str | None:
@@ -52,12 +52,14 @@ def program_of(command: str) -> str | None:
     return next((program for program, words in PROGRAMS.items() if any(word in command for word in words)), None)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches a listener at the address."""
     ip = ip_address(address)
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
-def _answer(listener: dict[str, Any]) -> int | None:
+def answer(listener: dict[str, Any]) -> int | None:
+    """The code that a listener answers without a token; None where it speaks no HTTP."""
     if listener["program"] not in ASKED:
         return None
     ip = ip_address(listener["address"])
