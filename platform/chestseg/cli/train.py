@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chestseg.bundle import Bundle
+from chestseg.bundle import CARD, Bundle
 from chestseg.config import Experiment, load_experiment
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.train import fit
 from chestseg.evaluation.choose import require_choosable
+from chestseg.evaluation.write import CASES
+from chestseg.evaluation.conclude import BUNDLE
 from chestseg.files import exclusive, require_space, whole_file
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
 from chestseg.training.run import training_cases, write_initial
+from chestseg.training.run_folder import run_folder
 
 ROOM = 40
 """Disk a run may take, in copies of its initial weights: checkpoints with optimiser states, snapshots, bundle."""
@@ -28,17 +32,21 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     """
     experiment = load_experiment(config_path, overrides)
     require_shared(experiment.data.prepared, experiment.storage)
-    dataset = PreparedDataset.open(experiment.data.prepared)
+    dataset = PreparedDataset.open(experiment.data.prepared, arrays=False)
     dataset.require_split(experiment.data)
     cases = training_cases(experiment, dataset)
     require_choosable(experiment, dataset)
-    folder = Path(experiment.run_folder)
-    counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
-    print(f"{'Going on with' if any(folder.glob('checkpoint_*')) else 'Starting'} {folder}: {counts}")
-    initial = write_initial(experiment, folder)
-    require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
-    with exclusive(folder, "trained"), attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
-        _publish(experiment, fit(experiment, tracked), tracked)
+    with run_folder(experiment) as (own, copy):
+        folder = Path(own.run_folder)
+        counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
+        begun = copy.checkpoints() if copy else list(folder.glob("checkpoint_*"))
+        print(f"{'Going on with' if begun else 'Starting'} {copy.uri if copy else folder}: {counts}")
+        initial = write_initial(own, folder)
+        require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
+        with exclusive(folder, "trained"), attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
+            bundle = fit(own, tracked, copy)
+            _publish(own, bundle, tracked)
+    print(inside(experiment.run_folder, BUNDLE) if copy else bundle.folder)
     return 0
 
 
@@ -48,14 +56,21 @@ def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> Non
         print(f"{name:28} {value:.4f}")
     with tracked.recorder(system_every=None) as recorder:
         recorder.record(bundle.spec.metrics, step=_times_scored(bundle))
-    tracked.log_files(Path(experiment.run_folder, "evaluation"), "evaluation")
+    log_evaluations(tracked, Path(experiment.run_folder, "evaluation"))
+    tracked.log_files(bundle.folder / CARD)
     tracked.log_curves()
     if experiment.tracking.model:
         version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
         print(f"{experiment.tracking.model} version {version or '(sent by chestseg sync)'} is the candidate")
     else:
         tracked.log_files(bundle.folder, "bundle")
-    print(bundle.folder)
+
+
+def log_evaluations(tracked: TrackedRun, folder: Path) -> None:
+    """Send summaries and pictures; tables of cases hold identifiers and stay where the data is."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != CASES and not path.name.startswith("."):
+            tracked.log_files(path, f"evaluation/{path.parent.relative_to(folder)}")
 
 
 def _times_scored(bundle: Bundle) -> int:

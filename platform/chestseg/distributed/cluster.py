@@ -11,6 +11,7 @@ from ray._private import ray_constants
 from ray.exceptions import RayTaskError
 
 import chestseg
+from chestseg.config.location import is_uri
 from chestseg.models.allocator import ENVIRONMENT
 
 SOURCE_ROOT = Path(chestseg.__file__).parent.parent
@@ -59,7 +60,7 @@ def require_shared(*paths: str) -> None:
         ValueError: names the first such path.
     """
     for path in paths:
-        if SUBMITTED in os.environ and not Path(path).is_absolute():
+        if SUBMITTED in os.environ and not is_uri(path) and not Path(path).is_absolute():
             raise ValueError(f"{path}: a relative path in a submitted job would vanish with it: give an absolute one that all nodes share")
 
 

@@ -24,11 +24,14 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from chestseg.bundle import Bundle, load_bundle
 from chestseg.config import Experiment, Training, experiment_from
+from chestseg.config.location import absolute
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
+from chestseg.distributed.bucket_run import BucketCopy, at_work, bucket_of, handed_over
 from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
+from chestseg.storage.working_copy import WorkingCopy
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.runs import TrackedRun
 from chestseg.training.checkpoint import Checkpoint, load_checkpoint
@@ -49,7 +52,7 @@ SHOWN = {
 """Metrics an epoch's line shows, and how."""
 
 
-def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
+def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None) -> Bundle:
     """Train on the attached cluster, score the final weights where they were trained, and return the run's bundle.
 
     A run of the same experiment that was stopped goes on from its last checkpoint. Ray restarts lost workers up to
@@ -58,15 +61,17 @@ def fit(experiment: Experiment, run: TrackedRun) -> Bundle:
     Args:
         experiment: `storage` must be a folder that all nodes share.
         run: where rank 0 records metrics.
+        copy: where the run's folder lies in a bucket, the copy of it that `experiment` names.
 
     Raises:
         ValueError: what the engine refuses, in its words; or workers that failed more often than allowed.
     """
     folder = Path(experiment.run_folder).absolute()
     _require_room(experiment.training)
-    trainer = trainer_of(experiment, _worker, {"run": run})
+    trainer = trainer_of(experiment, _worker, {"run": run, "bucket": bucket_of(copy)})
     try:
-        answer = _fit_interruptibly(trainer).return_value or {}
+        with handed_over(copy, run):
+            answer = _fit_interruptibly(trainer).return_value or {}
     except TrainingFailedError as error:
         remedy = "start it again to go on from its last checkpoint"
         raise ValueError(f"{folder.name}: training stopped ({told(error)}): {remedy}") from error
@@ -125,8 +130,8 @@ def _fit_interruptibly(trainer: TorchTrainer) -> Result:
 
 def for_other_nodes(experiment: Experiment) -> str:
     """The experiment as JSON with absolute paths: a worker's current folder is not the driver's."""
-    data = experiment.data.model_copy(update={"prepared": str(Path(experiment.data.prepared).absolute())})
-    return experiment.model_copy(update={"data": data, "storage": str(Path(experiment.storage).absolute())}).model_dump_json()
+    data = experiment.data.model_copy(update={"prepared": absolute(experiment.data.prepared)})
+    return experiment.model_copy(update={"data": data, "storage": absolute(experiment.storage)}).model_dump_json()
 
 
 def _require_room(training: Training) -> None:
@@ -166,20 +171,24 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
     if group.rank == 0:
         dtype = str(compute_dtype(experiment.training.precision, group.device)).removeprefix("torch.")
         print(f"training on {group.size} x {group.device.type} in {dtype}", flush=True)
-    run: TrackedRun = config["run"]
-    with run.recorder() if group.rank == 0 else nullcontext() as recorder:
-        try:
-            dataset = PreparedDataset.open(experiment.data.prepared)
-            weights = train(experiment, dataset, group, RayReporter(recorder, experiment), Path(config["folder"]))
-            if group.rank == 0:
-                conclude(experiment, weights, group.device)
-        except FloatingPointError as mistake:
-            return {"mistake": str(mistake)}
-        except ValueError as mistake:
-            if group.size > 1:
-                raise  # the others may not have met it, and would wait for this worker
-            return {"mistake": str(mistake)}
+    try:
+        with at_work(config["bucket"], experiment, config["run"], group) as (own, run, copy):
+            _train_and_conclude(own, run, group, copy)
+    except FloatingPointError as mistake:
+        return {"mistake": str(mistake)}
+    except ValueError as mistake:
+        if group.size > 1:
+            raise  # the others may not have met it, and would wait for this worker
+        return {"mistake": str(mistake)}
     return {}
+
+
+def _train_and_conclude(experiment: Experiment, run: TrackedRun, group: Group, copy: BucketCopy | None) -> None:
+    with run.recorder() if group.rank == 0 else nullcontext() as recorder:
+        dataset = PreparedDataset.open(experiment.data.prepared)
+        weights = train(experiment, dataset, group, RayReporter(recorder, experiment, copy), Path(experiment.run_folder))
+        if group.rank == 0:
+            conclude(experiment, weights, group.device)
 
 
 def join_group(training: Training) -> Group:
@@ -196,32 +205,39 @@ def settle_threads(training: Training) -> None:
     cv2.setNumThreads(1)
 
 
+def newest_checkpoint(digest: str) -> Checkpoint | None:
+    """Of those that Ray Train keeps."""
+    newest = ray.train.get_checkpoint()
+    if newest is None:
+        return None
+    with newest.as_directory() as folder:
+        return load_checkpoint(Path(folder), digest)
+
+
 class RayReporter:
     """Reports to Ray Train on every worker; rank 0 also records metrics and prints a line an epoch."""
 
-    def __init__(self, recorder: Recorder | None, experiment: Experiment) -> None:
-        self.recorder, self.experiment = recorder, experiment
+    def __init__(self, recorder: Recorder | None, experiment: Experiment, copy: BucketCopy | None = None) -> None:
+        self.recorder, self.experiment, self.copy = recorder, experiment, copy
 
     def resume(self, digest: str) -> Checkpoint | None:
         """The newest checkpoint, brought to this node."""
-        newest = ray.train.get_checkpoint()
-        if newest is None:
-            return None
-        with newest.as_directory() as folder:
-            checkpoint = load_checkpoint(Path(folder), digest)
-        if self.recorder:
+        checkpoint = self.copy.resume(digest) if self.copy else newest_checkpoint(digest)
+        if checkpoint and self.recorder:
             position = checkpoint.progress.position
             print(f"going on at stage {position.stage + 1}, epoch {position.epoch + 1}, step {position.step + 1}", flush=True)
         return checkpoint
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
-        """All workers meet here; returns once rank 0's checkpoint is in storage."""
+        """All workers meet here; returns once rank 0's checkpoint is in storage, or on its way to the bucket."""
         if self.recorder:
             record(self.recorder, self.experiment, report, checkpoint, self.shows(report))
         self.settle(report)
         told = {"stage": report.stage, "step": report.step, **report.metrics}
-        if checkpoint is None:
+        if checkpoint is None or self.copy:
             ray.train.report(told)
+            if self.copy:
+                self.copy.keep(report, checkpoint)
             return
         with tempfile.TemporaryDirectory() as folder:
             checkpoint.save(Path(folder))

@@ -43,6 +43,14 @@ class WorkingCopy:
         self.objects.download_all(found, self.folder)
         self._known |= {name: _stamp(self.folder / name) for name in found}
 
+    def know(self, name: str) -> None:
+        """Take a file for what the bucket holds."""
+        self._known[name] = _stamp(self.folder / name)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file when it was fetched or sent last; 0 before."""
+        return self._known[name][0] if name in self._known else 0
+
     def send(self) -> None:
         """Put what changed since it was fetched or sent, and take away what was removed; a marked folder's marker comes last.
 

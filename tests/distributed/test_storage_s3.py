@@ -1,0 +1,180 @@
+"""The whole path with everything in a bucket of a real S3 server: the bits of a local run, through kills and outages."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from safetensors.numpy import load
+
+from chestseg.cli import main
+from chestseg.config import load_experiment
+from chestseg.data.prepared import PreparedDataset
+from chestseg.phantoms.radiograph.siim import write_siim
+from chestseg.storage.objects import PATIENCE, Objects
+from tests.servers import S3Server, s3_server
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One experiment, with its results in a folder and in a bucket."""
+
+    config: Path
+    local: tuple[str, ...]
+    bucket: tuple[str, ...]
+
+    def local_run(self) -> Path:
+        return Path(load_experiment(self.config, self.local[1::2]).run_folder)
+
+    def bucket_run(self) -> Objects:
+        return Objects(load_experiment(self.config, self.bucket[1::2]).run_folder)
+
+
+def settings(**keys: object) -> tuple[str, ...]:
+    return tuple(part for key, value in keys.items() for part in ("--set", f"{key.replace('__', '.')}={value}"))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        server.make_bucket("job")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, cluster, s3: S3Server) -> Job:
+    """The local run is done when this returns; of the sources the bucket has a copy."""
+    folder = tmp_path_factory.mktemp("job")
+    write_siim(folder / "siim", 12, seed=1, size=64)
+    tree = {
+        "name": "job",
+        "data": {
+            "sources": [{"reader": "siim", "path": str(folder / "siim"), "name": "siim"}],
+            "prepared": "unsaid", "sizes": [32], "folds": 2, "test_share": 0.25,
+        },
+        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
+        "stages": [{"size": 32, "epochs": 6, "batch": 4, "micro_batch": 2, "swa": {"last": 2, "batch_norm_batches": 2}}],
+        "training": {"precision": "fp32", "checkpoint_every": 1},
+        "tracking": {"experiment": "job", "model": None},
+    }  # fmt: skip
+    path = folder / "job.yaml"
+    path.write_text("# Made by a test.\n" + yaml.safe_dump(tree))
+    sources = Objects("s3://job/siim")
+    sources.upload_all({str(file.relative_to(folder / "siim")): file for file in (folder / "siim").rglob("*") if file.is_file()})
+    local = settings(data__prepared=folder / "prepared", storage=folder / "runs", tracking__uri=f"sqlite:///{folder}/local.db")
+    bucket = settings(data__prepared="s3://job/prepared", storage="s3://job/runs", tracking__uri=f"sqlite:///{folder}/bucket.db")
+    job = Job(path, local, (*bucket, "--set", "data.sources.0.path=s3://job/siim"))
+    assert main(["prepare", str(path), *local]) == 0
+    assert main(["train", str(path), *local]) == 0
+    return job
+
+
+@pytest.fixture(scope="module")
+def prepared(job: Job) -> Job:
+    assert main(["prepare", str(job.config), *job.bucket]) == 0
+    return job
+
+
+def start(job: Job, cluster, *more: str, patience: float = 60) -> subprocess.Popen[str]:
+    command = [sys.executable, "jobs/train.py", str(job.config), *job.bucket, *more]
+    env = {**cluster.env, PATIENCE: str(patience)}
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_for_checkpoints(run: Objects, driver: subprocess.Popen[str], count: int) -> None:
+    deadline = time.monotonic() + 240
+    steps: set[str] = set()
+    while len(steps) < count:
+        steps |= {name for name in run.list("checkpoints") if name.endswith("state.json")}
+        assert driver.poll() is None and time.monotonic() < deadline, driver.stdout and driver.stdout.read()
+        time.sleep(0.05)
+
+
+def test_a_dataset_in_a_bucket_is_the_local_one(prepared: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    local, bucket = (
+        PreparedDataset.open(load_experiment(prepared.config, told[1::2]).data.prepared) for told in (prepared.local, prepared.bucket)
+    )
+    assert local.hash == bucket.hash and local.case_ids == bucket.case_ids
+    assert all(np.array_equal(local.image(i, 32), bucket.image(i, 32)) for i in range(len(local)))
+    assert main(["prepare", str(prepared.config), *prepared.bucket]) == 0
+    assert "s3://job/prepared: " in (said := capfd.readouterr().err) and "1 finished" in said
+
+
+def test_a_run_killed_in_mid_way_goes_on_in_the_bucket_and_ends_with_the_bits_of_a_local_one(prepared: Job, cluster) -> None:
+    run = prepared.bucket_run()
+    driver = start(prepared, cluster)
+    wait_for_checkpoints(run, driver, 2)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert "final.safetensors" not in run.list()
+    said, _ = (driver := start(prepared, cluster)).communicate(timeout=240)
+    assert driver.returncode == 0, said[-4000:]
+    assert "Going on with s3://job/runs/job-" in said and "going on at stage" in said and f"{run.uri}/bundle" in said
+    for name in ("final.safetensors", "bundle/model.safetensors"):
+        one, other = load((prepared.local_run() / name).read_bytes()), load(run.read(name))
+        assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_mlflow_has_each_point_once(prepared: Job) -> None:
+    """Follows the kill above."""
+    histories = []
+    for told in (prepared.local, prepared.bucket):
+        client = MlflowClient(load_experiment(prepared.config, told[1::2]).tracking.uri)
+        [stage] = [r for r in client.search_runs(["1"]) if "mlflow.parentRunId" in r.data.tags]
+        assert stage.info.status == "FINISHED"
+        histories.append([(point.step, point.value) for point in client.get_metric_history(stage.info.run_id, "loss")])
+    assert histories[0] == histories[1] and len(histories[0]) == 6
+
+
+def test_evaluate_and_predict_take_uris(prepared: Job, tmp_path: Path) -> None:
+    bundle, output = f"{prepared.bucket_run().uri}/bundle", "s3://job/evaluated"
+    assert main(["evaluate", str(prepared.config), *prepared.bucket, "--model", bundle, "--split", "test", "--output", output]) == 0
+    local = str(prepared.local_run() / "bundle")
+    assert (
+        main(["evaluate", str(prepared.config), *prepared.local, "--model", local, "--split", "test", "--output", str(tmp_path / "e")]) == 0
+    )
+    assert Objects(output).read("cases.csv") == (tmp_path / "e" / "cases.csv").read_bytes()
+    assert main(["predict", "s3://job/siim/dicom-images-test", "--model", bundle, "--output", "s3://job/masks"]) == 0
+    [images] = (prepared.config.parent / "siim").glob("dicom-images-test")
+    assert main(["predict", str(images), "--model", local, "--output", str(tmp_path / "masks")]) == 0
+    masks = {name: Objects("s3://job/masks").read(name) for name in Objects("s3://job/masks").list() if name.endswith(".png")}
+    assert masks and masks == {str(p.relative_to(tmp_path / "masks")): p.read_bytes() for p in (tmp_path / "masks").rglob("*.png")}
+
+
+def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster, s3: S3Server) -> None:
+    more = settings(storage="s3://job/outage", tracking__uri=f"sqlite:///{prepared.config.parent}/outage.db")
+    run = Objects(prepared.bucket_run().uri.replace("/runs/", "/outage/"))
+    driver = start(prepared, cluster, *more)
+    wait_for_checkpoints(run, driver, 1)
+    s3.stop()
+    time.sleep(3)
+    s3.start()
+    said, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, said[-4000:]
+    assert run.read("final.safetensors") == (prepared.local_run() / "final.safetensors").read_bytes()
+
+
+def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(prepared: Job, cluster, s3: S3Server) -> None:
+    more = settings(storage="s3://job/away", tracking__uri=f"sqlite:///{prepared.config.parent}/away.db", stages__0__epochs=30)
+    run = Objects(load_experiment(prepared.config, [*prepared.bucket[1::2], *more[1::2]]).run_folder)
+    driver = start(prepared, cluster, *more, patience=0)
+    wait_for_checkpoints(run, driver, 1)
+    s3.stop()
+    said, _ = driver.communicate(timeout=240)
+    s3.start()
+    assert driver.returncode == 2 and "no answer for 0 s" in said.splitlines()[-1], said[-4000:]
+    assert [name for name in run.list("checkpoints") if name.endswith("state.json")]
+    said, _ = (driver := start(prepared, cluster, *more)).communicate(timeout=240)
+    assert driver.returncode == 0 and "going on at stage" in said, said[-4000:]
