@@ -135,8 +135,8 @@ def test_too_many_at_once_are_told_to_come_again(client: httpx.Client, pictures:
         answers = list(pool.map(lambda _: client.post("v1/segment", content=data), range(96)))
     codes = {answer.status_code for answer in answers}
     assert codes == {200, 429}
-    busy = next(answer for answer in answers if answer.status_code == 429)
-    assert busy.headers["Retry-After"] == "3" and busy.json()["error"]["code"] == "too_many_requests"
+    # Ours are JSON; what Serve's proxy turns away by itself, when the front is full too, is a line of text.
+    assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 429} == {"3"}
 
 
 def png_that_declares(width: int, height: int) -> bytes:
