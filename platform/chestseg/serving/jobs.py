@@ -89,9 +89,9 @@ class Jobs:
         """Keep a claimed job for another lease and say how far it is; False where it was cancelled or is another's."""
         return self._held(job, lease=time.time() + self.lease_s, tiles_done=done, tiles=tiles)
 
-    def finish(self, job: Job, result: str) -> bool:
+    def finish(self, job: Job, result: str, tiles: int = 0) -> bool:
         """Give a claimed job its result; False where it is no longer held, and the result is nobody's."""
-        return self._held(job, state="done", result=result, **self._ended())
+        return self._held(job, state="done", result=result, tiles_done=tiles, tiles=tiles, **self._ended())
 
     def fail(self, job: Job, refusal: str) -> bool:
         """End a claimed job without a result."""

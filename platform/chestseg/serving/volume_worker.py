@@ -4,14 +4,16 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
 
 from sqlalchemy.exc import OperationalError
 
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.serving.jobs import Jobs
+from chestseg.serving.metrics import Metrics, Steps
+from chestseg.serving.model_life import Served
 from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import ACTIVE, Job
 from chestseg.serving.volume_reading import read
@@ -23,19 +25,7 @@ BEAT_S = 1.0
 """Longest time between two: progress and cancelling are seen that late."""
 log = logging.getLogger("chestseg.serving")
 
-Step = Callable[[str, float], None]
-"""Told a step's name and its seconds."""
-
-
-class Model(Protocol):
-    """A model that is served, as `ModelLife` has it."""
-
-    # Any of the predictors; here one of volumes.
-    predictor: Any
-    name: str
-    version: str | None
-    run_id: str | None
-    digest: str
+Model = Served[VolumePredictor]
 
 
 class Interrupted(Exception):
@@ -48,15 +38,13 @@ class VolumeWorker:
     Args:
         jobs: where jobs are claimed.
         files: their uploads and results.
-        current: the model to work with, asked for each job, which keeps it to its end; None while there is none.
+        current: the model to work with, asked for each job, which keeps it to its end.
         poll_s: how often to look for a job when there was none.
-        measured: told the seconds of each step.
+        metrics: told of steps and of what was found.
     """
 
-    def __init__(
-        self, jobs: Jobs, files: VolumeFiles, current: Callable[[], Model | None], *, poll_s: float, measured: Step = lambda *_: None
-    ) -> None:
-        self.jobs, self.files, self.current, self.poll_s, self.measured = jobs, files, current, poll_s, measured
+    def __init__(self, jobs: Jobs, files: VolumeFiles, current: Callable[[], Model], *, poll_s: float, metrics: Metrics) -> None:
+        self.jobs, self.files, self.current, self.poll_s, self.metrics = jobs, files, current, poll_s, metrics
         self._draining, self._stop, self._woken = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="volumes", daemon=True)
 
@@ -84,17 +72,16 @@ class VolumeWorker:
     def _run(self) -> None:
         while not self._draining.is_set():
             model = self.current()
-            job = self._claim(model) if model is not None else None
+            job = self._claim(model)
             if job is None:
                 self._woken.wait(self.poll_s)
                 self._woken.clear()
             else:
-                assert model is not None
                 self.work(job, model)
 
     def _claim(self, model: Model) -> Job | None:
         try:
-            return self.jobs.claim(identity(model))
+            return self.jobs.claim(model.describe())
         except OperationalError as error:
             log.warning("no database of jobs, asked again in %g s: %s", self.poll_s, error.orig)
             return None
@@ -103,12 +90,12 @@ class VolumeWorker:
         """Bring a claimed job to its end, or leave it where it was taken away."""
         began = time.monotonic()
         try:
-            with held(self.jobs, job, self._stop) as progress:
-                self._segment(job, model, progress)
+            with Lease(self.jobs, job, self._stop) as lease:
+                self._segment(job, model, lease)
         except Interrupted:
             self._leave(job)
         else:
-            log.info("job ended", extra={"job": job.id, "seconds": round(time.monotonic() - began, 3), "version": model.version})
+            log.info("job ended", extra={"job": job.id, "seconds": round(time.monotonic() - began, 3), "version": model.source.version})
 
     def _leave(self, job: Job) -> None:
         """Where the job was not taken away, hand it back; where it was cancelled, delete what was sent."""
@@ -118,67 +105,62 @@ class VolumeWorker:
             self.files.drop_upload(job.id)
             log.info("job cancelled", extra={"job": job.id})
 
-    def _segment(self, job: Job, model: Model, progress: Callable[[int, int], None]) -> None:
+    def _segment(self, job: Job, model: Model, lease: "Lease") -> None:
         assert job.mode in ("strict", "repair"), job.mode
         predictor = model.predictor
-        assert isinstance(predictor, VolumePredictor), type(predictor)
+        steps = Steps()
         try:
-            with self._timed("read"):
+            with steps.step("read"):
                 source = read(self.files.upload(job.id), job.kind, job.mode)
-            progress(0, 0)
-            with self._timed("model"):
-                found = predictor.predict(source.case.volume, progress)
+            lease(0, 0)
+            with steps.step("model"):
+                found = predictor.predict(source.case.volume, lease)
         except ValueError as refusal:
             if self.jobs.fail(job, str(refusal)):
                 self.files.drop_upload(job.id)
             return
         folder = self.files.new_result(job)
-        with self._timed("encode"):
-            write_result(folder, source, found, identity(model), predictor.preprocessing.window)
-        if self.jobs.finish(job, folder.name):
+        with steps.step("encode"):
+            write_result(folder, source, found, model.describe(), predictor.preprocessing.window)
+        steps.observe(self.metrics)
+        if self.jobs.finish(job, folder.name, lease.tiles[1]):
             self.files.drop_upload(job.id)
+            if found.present:
+                self.metrics.positive(model.source.version)
         else:
             shutil.rmtree(folder)
 
-    @contextmanager
-    def _timed(self, step: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.measured(step, time.monotonic() - began)
 
+class Lease:
+    """A claimed job's lease, renewed in a thread for the block; called with the tiles that are done, and of how many.
 
-def identity(model: Model) -> dict[str, Any]:
-    """What a job says of the model that did it."""
-    return {"name": model.name, "version": model.version, "run_id": model.run_id, "digest": model.digest}
-
-
-@contextmanager
-def held(jobs: Jobs, job: Job, stop: threading.Event) -> Iterator[Callable[[int, int], None]]:
-    """Renew a claimed job's lease for the block; yields what is to be told of done tiles, and of how many.
-
-    What is yielded raises `Interrupted` once the job is another's, was cancelled or `stop` is set.
+    The call raises `Interrupted` once the job is another's, was cancelled or `stop` is set.
     """
-    ended, lost = threading.Event(), threading.Event()
-    tiles = (0, 0)
 
-    def renew() -> None:
-        while not ended.wait(min(BEAT_S, jobs.lease_s / BEATS)):
-            # While the database is away the lease may end; whoever claims the job then makes this work nobody's.
-            with suppress(OperationalError):
-                if not jobs.renew(job, *tiles):
-                    lost.set()
-                    return
+    def __init__(self, jobs: Jobs, job: Job, stop: threading.Event) -> None:
+        self.jobs, self.job, self.stop = jobs, job, stop
+        self.tiles = (0, 0)
+        self._ended, self._lost = threading.Event(), threading.Event()
+        self._beat = threading.Thread(target=self._renew, name="lease", daemon=True)
 
-    def progress(done: int, of: int) -> None:
-        nonlocal tiles
-        tiles = (done, of)
-        if lost.is_set() or stop.is_set():
+    def __enter__(self) -> Self:
+        self._beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._beat.join()
+
+    def __call__(self, done: int, of: int) -> None:
+        """As the sliding window tells its progress."""
+        self.tiles = (done, of)
+        if self._lost.is_set() or self.stop.is_set():
             raise Interrupted
 
-    beat = threading.Thread(target=renew, name="lease", daemon=True)
-    beat.start()
-    try:
-        yield progress
-    finally:
-        ended.set()
-        beat.join()
+    def _renew(self) -> None:
+        while not self._ended.wait(min(BEAT_S, self.jobs.lease_s / BEATS)):
+            # While the database is away the lease may end; whoever claims the job then makes this work nobody's.
+            with suppress(OperationalError):
+                if not self.jobs.renew(self.job, *self.tiles):
+                    self._lost.set()
+                    return
