@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chestseg.bundle import CARD, Bundle
+from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.train import fit
 from chestseg.evaluation.choose import require_choosable
-from chestseg.evaluation.write import CASES
 from chestseg.evaluation.conclude import BUNDLE
 from chestseg.files import exclusive, require_space, whole_file
 from chestseg.tracking.promotion import SPLIT
@@ -56,21 +55,13 @@ def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> Non
         print(f"{name:28} {value:.4f}")
     with tracked.recorder(system_every=None) as recorder:
         recorder.record(bundle.spec.metrics, step=_times_scored(bundle))
-    log_evaluations(tracked, Path(experiment.run_folder, "evaluation"))
-    tracked.log_files(bundle.folder / CARD)
+    tracked.log_files(Path(experiment.run_folder, "evaluation"), "evaluation")
     tracked.log_curves()
     if experiment.tracking.model:
         version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
         print(f"{experiment.tracking.model} version {version or '(sent by chestseg sync)'} is the candidate")
     else:
         tracked.log_files(bundle.folder, "bundle")
-
-
-def log_evaluations(tracked: TrackedRun, folder: Path) -> None:
-    """Send summaries and pictures; tables of cases hold identifiers and stay where the data is."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != CASES and not path.name.startswith("."):
-            tracked.log_files(path, f"evaluation/{path.parent.relative_to(folder)}")
 
 
 def _times_scored(bundle: Bundle) -> int:
