@@ -1,4 +1,4 @@
-"""Move the champion alias to the candidate where the gate allows it: `python jobs/promote.py CONFIG [--set k=v]...`."""
+"""Move the champion alias to the candidate where the gate allows it: `python jobs/promote.py CONFIG [--rollback] [--set k=v]...`."""
 
 import sys
 

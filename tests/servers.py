@@ -2,29 +2,33 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from moto.server import ThreadedMotoServer
 
-STARTS_WITHIN = 90.0
+STARTS_WITHIN = 240.0
 """Seconds a server may take on a busy machine."""
 
 
 class MlflowServer:
-    """An `mlflow server` on SQLite: always the same port and data, so it may be killed and started again."""
+    """An `mlflow server`, on SQLite by default: always the same port and data, so it may be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, database: str | None = None) -> None:
+        self.folder, self.database = folder, database or f"sqlite:///{folder}/server.db"
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -32,7 +36,7 @@ class MlflowServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--artifacts-destination", f"{self.folder}/artifacts"]
+        command += ["--backend-store-uri", self.database, "--artifacts-destination", f"{self.folder}/artifacts"]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True)
@@ -61,9 +65,9 @@ class MlflowServer:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path) -> Iterator[MlflowServer]:
-    """A running server that keeps its data in `folder`."""
-    server = MlflowServer(folder)
+def mlflow_server(folder: Path, database: str | None = None) -> Iterator[MlflowServer]:
+    """A running server that keeps its data in `folder`, or its records in another database."""
+    server = MlflowServer(folder, database)
     try:
         server.start()
         yield server
@@ -107,6 +111,38 @@ def s3_server() -> Iterator[S3Server]:
         yield server
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """An empty PostgreSQL in a folder of its own, and its URI; the test is skipped where there is none, but not in CI."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        if os.environ.get("CI"):
+            pytest.fail("no PostgreSQL: .ci/run installs it")
+        pytest.skip("no PostgreSQL: install Debian's package postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    options: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if os.getuid() == 0:  # which PostgreSQL refuses to run as
+        shutil.chown(folder, "postgres")
+        options["user"] = "postgres"
+    subprocess.run([programs[-1] / "initdb", "-D", folder / "data", "-U", "test", "-A", "trust", "-N"], check=True, **options)
+    port = free_port()
+    command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-h", "127.0.0.1", "-p", str(port), "-F"]
+    server = subprocess.Popen(command, **options)
+    try:
+        deadline = time.monotonic() + STARTS_WITHIN
+        while (
+            not (folder / f".s.PGSQL.{port}").exists()
+            or subprocess.run([programs[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], check=False, **options).returncode
+        ):
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        yield f"postgresql+psycopg2://test@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # a fast shutdown, whoever is connected
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """The bundle: a folder with a trained network and all that is needed to use it, from which no code is ever loaded.
 
-`bundle.json` describes, `model.safetensors` holds the weights, `golden.npz` an image of no patient with its expected answer.
+`bundle.json` describes, `model.safetensors` holds the weights, `golden.npz` an image of no patient with its expected answer, and
+`README.md` is the model card.
 """
 
 import json
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from chestseg.config import Model, Postprocessing, Strict, VolumePostprocessing, parse
 from chestseg.files import sha256_of, whole_folder
+from chestseg.models.ensemble import Ensemble
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
 from chestseg.preprocessing import Preprocessing, VolumePreprocessing
@@ -23,6 +25,7 @@ FORMAT = 1
 DESCRIPTION = "bundle.json"
 WEIGHTS = "model.safetensors"
 GOLDEN = "golden.npz"
+CARD = "README.md"
 
 
 class BundleSpec(Strict):
@@ -78,7 +81,8 @@ class Bundle:
         Raises:
             ValueError: the weights are not of the network that `bundle.json` describes.
         """
-        return build_network(self.spec.model, load_file(self.folder / WEIGHTS), where=str(self.folder / WEIGHTS))
+        where = str(self.folder / WEIGHTS)
+        return build_network(self.spec.model, load_file(self.folder / WEIGHTS), where, self.spec.members)
 
     def golden(self) -> GoldenCase | None:
         """The golden case, or None where the bundle carries none.
@@ -98,9 +102,13 @@ class Bundle:
         return case
 
 
-def build_network(model: Model, weights: dict[str, torch.Tensor], where: str) -> Segmenter:
-    """The network `model` describes with `weights` as they are, on the CPU, in evaluation mode; `where` names their origin in errors."""
-    network = build_model(model, pretrained=False)
+def build_network(model: Model, weights: dict[str, torch.Tensor], where: str, members: int = 1) -> Segmenter:
+    """The network `model` describes with `weights` as they are, on the CPU, in evaluation mode; `where` names their origin in errors.
+
+    Of several members, their mean.
+    """
+    networks = [build_model(model, pretrained=False) for _ in range(members)]
+    network = Ensemble(networks) if members > 1 else networks[0]
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -109,7 +117,9 @@ def build_network(model: Model, weights: dict[str, torch.Tensor], where: str) ->
     return network.eval()
 
 
-def save_bundle(folder: str | Path, spec: BundleSpec, weights: dict[str, torch.Tensor], golden: GoldenCase | None = None) -> Bundle:
+def save_bundle(
+    folder: str | Path, spec: BundleSpec, weights: dict[str, torch.Tensor], golden: GoldenCase | None = None, card: str | None = None
+) -> Bundle:
     """Write a bundle, whole or not at all; one that stood at `folder` gives way to it.
 
     Equal arguments give equal bytes.
@@ -119,11 +129,14 @@ def save_bundle(folder: str | Path, spec: BundleSpec, weights: dict[str, torch.T
         spec: its description; `files` is filled in here.
         weights: the network's state dict, on any device.
         golden: see `chestseg.inference.golden.make_golden`.
+        card: see `chestseg.evaluation.card.model_card`.
     """
     with whole_folder(folder) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary / WEIGHTS)
         if golden is not None:
             np.savez_compressed(temporary / GOLDEN, **golden._asdict())
+        if card is not None:
+            (temporary / CARD).write_text(card, encoding="utf-8")
         spec = spec.model_copy(update={"files": {file.name: sha256_of(file) for file in sorted(temporary.iterdir())}})
         text = json.dumps(spec.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -163,8 +176,8 @@ def _read_spec(path: Path) -> BundleSpec:
         raise ValueError(f"{path}: format {found}, this chestseg reads up to {FORMAT}: install the version that wrote it or a later one")
     spec = parse(BundleSpec, tree, where=str(path))
     # The names come from a file, so only those written here are followed.
-    if WEIGHTS not in spec.files or not set(spec.files) <= {WEIGHTS, GOLDEN}:
+    if WEIGHTS not in spec.files or not set(spec.files) <= {WEIGHTS, GOLDEN, CARD}:
         raise ValueError(
-            f"{path}: files names {', '.join(spec.files) or 'none'}, a bundle has {WEIGHTS} and {GOLDEN}: copy the bundle again"
+            f"{path}: files names {', '.join(spec.files) or 'none'}, a bundle has {WEIGHTS}, {GOLDEN} and {CARD}: copy the bundle again"
         )
     return spec

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.agreement import volume_agreement
 from chestseg.evaluation.charts import draw_agreement, draw_reliability, draw_roc
 from chestseg.evaluation.evaluate import EvaluationResult
+from chestseg.evaluation.pictures import shown
 from chestseg.evaluation.report import Evaluated, write_report
-from chestseg.evaluation.report_cases import chosen_cases, in_words
+from chestseg.evaluation.report_cases import Shows, chosen_cases, in_words
 from chestseg.evaluation.score import score
 from chestseg.evaluation.statistics import image_curves, score_statistics
 from chestseg.evaluation.subgroups import case_facts
@@ -50,14 +52,14 @@ def identified(folder: Path) -> PreparedDataset:
     return PreparedDataset.open(folder)
 
 
-def evaluated(tmp_path: Path) -> tuple[Evaluated, Predictor]:
+def evaluated(tmp_path: Path) -> tuple[Evaluated, Shows]:
     dataset = identified(tmp_path / "prepared")
     predictor = Predictor(bright())
     indices = np.arange(9)
     result = score(predictor, dataset, indices)
     scores = write_evaluation(tmp_path / "out", result, dataset, {})
     bundle = save_bundle(tmp_path / "bundle", tiny_spec(experiment={"fold": 0}), tiny_network().state_dict())
-    return Evaluated(bundle, dataset, "all", indices, result, scores, ("seen in training",)), predictor
+    return Evaluated(bundle, dataset, "all", indices, result, scores, ("seen in training",)), partial(shown, predictor, dataset)
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +147,12 @@ def test_charts_of_one_case_or_one_class_are_drawn() -> None:
 
 
 def test_one_class_is_said_and_nan_is_refused(tmp_path: Path) -> None:
-    found, predictor = evaluated(tmp_path)
+    found, shows = evaluated(tmp_path)
     ill = [place for place, row in enumerate(found.result.rows) if row.positive]
     result = EvaluationResult(tuple(found.result.rows[place] for place in ill), 128)  # type: ignore[arg-type]
     facts = case_facts(found.dataset, [row.case_id for row in result.rows])
     one_class = replace(found, result=result, indices=np.array(ill), scores=summarise_groups(result, facts))
-    text = write_report(one_class, predictor, tmp_path / "ill").read_text()
+    text = write_report(one_class, shows, tmp_path / "ill").read_text()
     assert "no negatives: scores over them are missing" in text and "there is no ROC curve" in text
     broken = EvaluationResult((replace(result.rows[0], probability=float("nan")), *result.rows[1:]), 128)
     with pytest.raises(ValueError, match="its probability is nan, not 0 to 1"):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.pictures import shown
 from chestseg.evaluation.report import REPORT, Evaluated, write_report
 from chestseg.evaluation.report_cases import FOLDER
 from chestseg.evaluation.score import score
@@ -72,7 +74,7 @@ def evaluate_bundle(
     try:
         scores = write_evaluation(folder, result, dataset, facts)
         evaluated = Evaluated(bundle, dataset, split, indices, result, scores, tuple(notes))
-        write_report(evaluated, predictor, folder)
+        write_report(evaluated, partial(shown, predictor, dataset), folder)
     except OSError as error:
         raise ValueError(f"{error.filename or folder}: {error.strerror}: give an --output that can be written, with space") from error
     return evaluated

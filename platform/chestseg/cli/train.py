@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chestseg.bundle import Bundle
+from chestseg.bundle import CARD, Bundle
 from chestseg.config import Experiment, load_experiment
 from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
@@ -13,7 +13,9 @@ from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.train import fit
 from chestseg.evaluation.choose import require_choosable
 from chestseg.evaluation.conclude import BUNDLE
+from chestseg.evaluation.write import CASES
 from chestseg.files import exclusive, require_space, whole_file
+from chestseg.tracking.evaluations import nest
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
 from chestseg.training.run import training_cases, write_initial
@@ -30,9 +32,29 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
         ValueError: the config, the data, the weights, the disk or MLflow don't allow it.
     """
     experiment = load_experiment(config_path, overrides)
+    dataset = dataset_of(experiment)
+    train_tracked(experiment, dataset)
+    return 0
+
+
+def dataset_of(experiment: Experiment) -> PreparedDataset:
+    """The manifest an experiment trains on.
+
+    Raises:
+        ValueError: it was not prepared, or for another experiment, or lies where only this process sees it.
+    """
     require_shared(experiment.data.prepared, experiment.storage)
     dataset = PreparedDataset.open(experiment.data.prepared, arrays=False)
     dataset.require_split(experiment.data)
+    return dataset
+
+
+def train_tracked(experiment: Experiment, dataset: PreparedDataset, parent: str | None = None) -> Bundle:
+    """Train and say so to MLflow: as a job of its own, or under another run, which then registers nothing.
+
+    Raises:
+        ValueError: as of `run`.
+    """
     cases = training_cases(experiment, dataset)
     require_choosable(experiment, dataset)
     with run_folder(experiment) as (own, copy):
@@ -43,25 +65,35 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
         initial = write_initial(own, folder)
         require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")
         with exclusive(folder, "trained"), attach(), open_run(experiment.tracking, folder, experiment, dataset.hash) as tracked:
+            if parent:
+                nest(tracked.uri, tracked.run_id, parent)
             bundle = fit(own, tracked, copy)
-            _publish(own, bundle, tracked)
+            _publish(own, bundle, tracked, registers=parent is None)
     print(inside(experiment.run_folder, BUNDLE) if copy else bundle.folder)
-    return 0
+    return bundle
 
 
-def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun) -> None:
+def _publish(experiment: Experiment, bundle: Bundle, tracked: TrackedRun, registers: bool = True) -> None:
     """Send tables, pictures and curves to MLflow, and register the bundle as candidate."""
     for name, value in sorted(bundle.spec.metrics.items()):
         print(f"{name:28} {value:.4f}")
     with tracked.recorder(system_every=None) as recorder:
         recorder.record(bundle.spec.metrics, step=_times_scored(bundle))
-    tracked.log_files(Path(experiment.run_folder, "evaluation"), "evaluation")
+    log_evaluations(tracked, Path(experiment.run_folder, "evaluation"))
+    tracked.log_files(bundle.folder / CARD)
     tracked.log_curves()
-    if experiment.tracking.model:
+    if registers and experiment.tracking.model:
         version = tracked.register(bundle.folder, experiment.tracking.model, gate_tags(bundle))
         print(f"{experiment.tracking.model} version {version or '(sent by chestseg sync)'} is the candidate")
     else:
         tracked.log_files(bundle.folder, "bundle")
+
+
+def log_evaluations(tracked: TrackedRun, folder: Path) -> None:
+    """Send summaries and pictures; tables of cases hold identifiers and stay where the data is."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != CASES and not path.name.startswith("."):
+            tracked.log_files(path, f"evaluation/{path.parent.relative_to(folder)}")
 
 
 def _times_scored(bundle: Bundle) -> int:

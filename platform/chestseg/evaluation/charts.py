@@ -21,6 +21,8 @@ SQUARE = 4.4
 ROW = 0.34
 """Inches of a group's row."""
 RATES = (-0.02, 1.02)
+LOG_FROM = 5
+"""Times the smallest lesion that the largest is, from which on their axis is logarithmic."""
 
 
 def draw_roc(curve: Roc, sensitivity: float | None, specificity: float | None) -> bytes:
@@ -99,10 +101,11 @@ def draw_sizes(rows: Rows) -> bytes:
             points = [sizes[p] for p in chosen], [positives[p].dice for p in chosen]
             if chosen:
                 axes.plot(*points, marker, color=colour, alpha=0.6, linestyle="none", label=label)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        if max(sizes) > LOG_FROM * min(sizes):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("true lesion (ml)" if positives and isinstance(positives[0], VolumeScore) else "true lesion (pixels compared)")
         axes.set_ylabel("Dice")
         axes.set_ylim(RATES)

@@ -9,10 +9,12 @@ from safetensors.torch import load_file
 from chestseg.bundle import Bundle, BundleSpec, build_network, save_bundle
 from chestseg.config import Experiment
 from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.card import model_card
 from chestseg.evaluation.choose import choose
 from chestseg.evaluation.pictures import draw_cases
 from chestseg.evaluation.probabilities import TrainedNetwork
 from chestseg.evaluation.score import score
+from chestseg.evaluation.summary import ScoreTable
 from chestseg.evaluation.write import intervals_of, values_of, write_evaluation
 from chestseg.evaluation.write_probabilities import write_probabilities
 from chestseg.files import sha256_of
@@ -64,11 +66,13 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bun
     predictor = predictor_of(LiveModel(network, preprocessing, rule))
     metrics: dict[str, float] = {}
     found: dict[str, tuple[float, float]] = {}
+    tables: dict[str, ScoreTable] = {}
     for split, indices in held_out(experiment, dataset).items():
         result = score(predictor, dataset, indices)
         scores = write_evaluation(folder / "evaluation" / split, result, dataset, {"split": split, "dataset_hash": dataset.hash})
         draw_cases(predictor, dataset, indices, result.rows, folder / "evaluation" / split)
         metrics |= {f"{split}_{key}": value for key, value in (result.summary.metrics() | values_of(scores.overall)).items()}
+        tables[split] = scores
         found |= {f"{split}_{key}": ends for key, ends in intervals_of(scores.overall).items()}
     spec = BundleSpec(
         name=experiment.tracking.model or experiment.name,
@@ -85,7 +89,7 @@ def conclude(experiment: Experiment, weights: Path, device: torch.device) -> Bun
             mode="json", exclude={"storage": True, "tracking": True, "gate": True, "data": {"prepared", "sources"}}
         ),
     )
-    return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, golden_image(spec)))
+    return save_bundle(folder / BUNDLE, spec, tensors, make_golden(spec, tensors, golden_image(spec)), model_card(spec, tables))
 
 
 def golden_image(spec: BundleSpec) -> np.ndarray:

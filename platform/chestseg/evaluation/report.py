@@ -12,7 +12,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.agreement import volume_agreement
 from chestseg.evaluation.charts import draw_agreement, draw_groups, draw_reliability, draw_roc, draw_sizes
 from chestseg.evaluation.evaluate import EvaluationResult
-from chestseg.evaluation.report_cases import cases_section
+from chestseg.evaluation.report_cases import Shows, cases_section
 from chestseg.evaluation.statistics import image_curves, score_statistics
 from chestseg.evaluation.subgroups import case_facts
 from chestseg.evaluation.summary import EVERYONE, Evaluation, GroupScores, ScoreTable
@@ -41,12 +41,12 @@ class Evaluated:
     """What a reader must know beyond the scores' own warnings."""
 
 
-def write_report(evaluated: Evaluated, predictor: Any, folder: Path) -> Path:
+def write_report(evaluated: Evaluated, shows: Shows, folder: Path) -> Path:
     """Write `report.html` and, in `cases/`, its pictures as PNG. Nothing in it names a patient, a study or an image.
 
     Args:
         evaluated: what was found.
-        predictor: of the bundle, for the pictures.
+        shows: image and masks of a case, by its index in the dataset.
         folder: where both go, beside `cases.csv`, which alone says which case a number is.
 
     Returns:
@@ -54,7 +54,7 @@ def write_report(evaluated: Evaluated, predictor: Any, folder: Path) -> Path:
     """
     blocks: list[Block] = [Note(note) for note in (*evaluated.notes, *evaluated.scores.warnings)]
     blocks += [*_scores(evaluated), *_presence(evaluated), *_volumes(evaluated), *_subgroups(evaluated)]
-    blocks += [*cases_section(evaluated.result, evaluated.dataset, evaluated.indices, predictor, folder), *_origin(evaluated)]
+    blocks += [*cases_section(evaluated.result, evaluated.dataset, evaluated.indices, shows, folder), *_origin(evaluated)]
     title = f"{evaluated.bundle.spec.name} on {split_in_words(evaluated.split)}"
     write_page(
         Page(title, _in_short(evaluated), blocks, f"chestseg {__version__}. Research use only: not a medical device."), folder / REPORT
@@ -64,7 +64,13 @@ def write_report(evaluated: Evaluated, predictor: Any, folder: Path) -> Path:
 
 def split_in_words(split: str) -> str:
     """A split's name as it is read."""
-    known = {"test": "the test split", "validation": "the held-out fold", "train": "its training cases", "all": "all cases"}
+    known = {
+        "test": "the test split",
+        "out_of_fold": "its training cases, out of fold",
+        "validation": "the held-out fold",
+        "train": "its training cases",
+        "all": "all cases",
+    }
     return known.get(split, f"fold {split}")
 
 

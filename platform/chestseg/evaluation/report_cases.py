@@ -1,13 +1,13 @@
 """The cases of a report: failures first, then the median and the best, called by numbers that lead nowhere without the local table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chestseg.data.prepared import PreparedDataset
-from chestseg.evaluation.pictures import panels, shown, write_png
+from chestseg.evaluation.pictures import Shown, panels, write_png
 from chestseg.evaluation.summary import Evaluation
 from chestseg.evaluation.write import case_numbers
 from chestseg.metrics import CaseScore
@@ -16,18 +16,19 @@ from chestseg.page import Block, Figure, Heading, Paragraph
 
 FOLDER = "cases"
 """Of the pictures, beside the report."""
+Shows = Callable[[int], Shown]
 FAILURES, OTHERS = 6, 3
 """Cases shown of a kind, at most."""
 
 
-def cases_section(result: Evaluation, dataset: PreparedDataset, indices: np.ndarray, predictor: Any, folder: Path) -> list[Block]:
+def cases_section(result: Evaluation, dataset: PreparedDataset, indices: np.ndarray, shows: Shows, folder: Path) -> list[Block]:
     """Pictures of the worst, the median and the best cases, and what was found in each; written as PNG to `cases/`, too.
 
     Args:
         result: of the cases.
         dataset: where they are.
         indices: of the cases in the dataset, in the order of `result.rows`.
-        predictor: the model.
+        shows: image and masks of a case, by its index in the dataset.
         folder: of the report.
     """
     numbers = case_numbers(dataset, [row.case_id for row in result.rows])
@@ -46,7 +47,7 @@ def cases_section(result: Evaluation, dataset: PreparedDataset, indices: np.ndar
                 continue
             seen.add(place)
             row, name = result.rows[place], numbers[place]
-            picture = write_png(folder / FOLDER / f"{name}.png", panels(*shown(predictor, dataset, int(indices[place]))))
+            picture = write_png(folder / FOLDER / f"{name}.png", panels(*shows(int(indices[place]))))
             words = f"{title}: {in_words(row)}"
             blocks.append(Figure(picture, f"case {name}: truth, prediction, both", f"Case {name}. {words}", wide=True))
     return blocks

@@ -23,7 +23,7 @@ def make_golden(spec: BundleSpec, weights: dict[str, torch.Tensor], image: np.nd
             `VolumePredictor.segment` takes it.
         tolerance: largest difference of a probability that passes.
     """
-    network = build_network(spec.model, weights, where=spec.name)
+    network = build_network(spec.model, weights, spec.name, spec.members)
     return GoldenCase(image, _answer(network, spec, image), tolerance)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chestseg.config import Tracking
-from chestseg.tracking.environment import checked_uri, experiment_id, explained, reach
+from chestseg.tracking.environment import checked_uri, connect, experiment_id, explained, reach
 from chestseg.tracking.recorder import milliseconds
 from chestseg.tracking.runs import tags_of
 from chestseg.tracking.tracked_run import RECORD, load_run
@@ -78,6 +78,16 @@ def finish_run(client: MlflowClient, run_id: str, metrics: Mapping[str, float], 
         else:
             client.log_artifact(run_id, str(path), target)
     client.set_terminated(run_id)
+
+
+def nest(uri: str, run_id: str, parent: str) -> None:
+    """Put a run under another one.
+
+    Raises:
+        ValueError: MLflow can't be reached or refuses.
+    """
+    with explained(uri):
+        connect(uri).set_tag(run_id, "mlflow.parentRunId", parent)
 
 
 def require_reachable(tracking: Tracking) -> None:

@@ -19,6 +19,10 @@ from chestseg.tracking.registry import BUNDLE_TAG, CANDIDATE, bundle_digest, fin
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+CARD = "README.md"
+"""The model card in a bundle: MLflow shows it beside the version."""
+LONGEST_DESCRIPTION = 5000
+"""Characters MLflow keeps of it; the whole lies among the model's files."""
 LOADER = "chestseg.inference.pyfunc"
 REQUIREMENTS = (
     "imagecodecs", "mlflow", "nibabel", "numpy", "opencv-python-headless", "pandas", "pillow", "psutil", "pydantic", "pydicom", "pyyaml",
@@ -57,7 +61,11 @@ def _create_version(client: MlflowClient, bundle: Path, entry: Registration) -> 
     _ensure_model(client, entry.model)
     tags: dict[str, Any] = {**entry.tags, BUNDLE_TAG: bundle_digest(bundle)}
     # The location, not models:/ID: on a database without a server MLflow would look that id up in its process-wide default store.
-    created = client.create_model_version(entry.model, logged.artifact_location, entry.run, tags=tags, model_id=logged.model_id)
+    card = bundle / CARD
+    created = client.create_model_version(
+        entry.model, logged.artifact_location, entry.run, tags=tags, model_id=logged.model_id,
+        description=card.read_text(encoding="utf-8")[:LONGEST_DESCRIPTION] if card.is_file() else None,
+    )  # fmt: skip
     return str(created.version)
 
 
