@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chestseg.cli import evaluate, phantoms, predict, prepare, train
 from chestseg.config import Experiment, load_experiment
+from chestseg.config.location import inside
 from chestseg.distributed.cluster import attach
 
 COUNT = {"siim": 240, "ricord": 24}
@@ -32,7 +33,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     """
     experiment = load_experiment(config_path, overrides)
     layout, chests = _phantom_folder(experiment)
-    bundle = str(evaluate.own_bundle(experiment))
+    bundle = inside(experiment.run_folder, "bundle")
     unseen, masks = chests.parent / f"{layout}-unseen", str(chests.parent / f"{layout}-masks")
     steps: list[tuple[str, Callable[[], int]]] = [
         ("phantoms", lambda: _write_phantoms(layout, chests, unseen)),

@@ -9,6 +9,7 @@ import numpy as np
 
 from chestseg.bundle import Bundle
 from chestseg.config import Experiment, load_experiment
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.evaluation.pictures import shown
 from chestseg.evaluation.report import REPORT, Evaluated, write_report
@@ -18,7 +19,9 @@ from chestseg.evaluation.table import format_intervals, format_table
 from chestseg.evaluation.write import SUMMARY, values_of, write_evaluation
 from chestseg.inference.locate import open_bundle
 from chestseg.inference.predictors import predictor_of
+from chestseg.storage.copies import results
 from chestseg.tracking.evaluations import log_beside_training, log_run, require_reachable
+from chestseg.training.run_folder import run_folder
 
 SPLITS = "validation, test, train, all or a fold's number"
 
@@ -36,15 +39,23 @@ def run(
     Args:
         config_path: the experiment's YAML.
         overrides: `key=value` pairs on top of it.
-        model: a bundle's folder or an MLflow URI; the experiment's own bundle when None.
+        model: a bundle's folder or URI, or an MLflow URI; the experiment's own bundle when None.
         split: `validation` (the experiment's fold), `test`, `train` (all folds but that one), `all` or a fold's number.
-        output: folder of the tables; `evaluation/SPLIT` in the run's folder when None, `evaluation/SPLIT-NAME-DIGEST` for another model.
+        output: folder or URI of the tables; `evaluation/SPLIT` in the run's when None, `evaluation/SPLIT-NAME-DIGEST` for another model.
         track: log to MLflow: to the run that trained the bundle, where it is the experiment's own, else to a new one.
 
     Raises:
         ValueError: no such split, model or prepared dataset, no case in the split, or MLflow can't be reached.
     """
     experiment = load_experiment(config_path, overrides)
+    with run_folder(experiment, "evaluate") as (seen, _):
+        own_place = inside(experiment.run_folder, "evaluation")
+        _run(seen, own_place, model, split, output, track)
+    return 0
+
+
+def _run(experiment: Experiment, own_place: str, model: str | None, split: str, output: str | None, track: bool) -> None:
+    """As `run`; evaluations of the run's own lie in `own_place`, which `experiment` may name a copy of."""
     dataset = PreparedDataset.open(experiment.data.prepared)
     dataset.require_split(experiment.data)
     indices = split_indices(dataset, experiment, split)
@@ -53,13 +64,13 @@ def run(
     if track and not own:
         require_reachable(experiment.tracking)
     name = f"{bundle.spec.name}-{bundle.digest[:12]}"
-    folder = Path(output or Path(experiment.run_folder, "evaluation", f"{split}-{name}" if model else split))
-    evaluated = evaluate_bundle(bundle, dataset, indices, split, what_was_seen(bundle, experiment, dataset, split), folder)
-    if track:
-        log(experiment, evaluated, folder, own)
+    called = f"{split}-{name}" if model else split
+    with results(output or Path(experiment.run_folder, "evaluation", called)) as folder:
+        evaluated = evaluate_bundle(bundle, dataset, indices, split, what_was_seen(bundle, experiment, dataset, split), folder)
+        if track:
+            log(experiment, evaluated, folder, own)
     print(f"{name} on {split}, {evaluated.result.compared}\n{format_table(evaluated.result)}\n")
-    print(f"{format_intervals(evaluated.scores)}\n{folder}")
-    return 0
+    print(f"{format_intervals(evaluated.scores)}\n{output or inside(own_place, called)}")
 
 
 def evaluate_bundle(

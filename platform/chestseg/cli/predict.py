@@ -18,6 +18,7 @@ from chestseg.inference.write import Results
 from chestseg.inference.write_volume import VolumeResults
 from chestseg.models.precision import Precision
 from chestseg.preprocessing import VolumePreprocessing
+from chestseg.storage.copies import here, results
 
 FEW = 20
 BROKEN = 1
@@ -39,9 +40,9 @@ def run(
     A case that can't be read is named on standard error with the reason, and the others are done.
 
     Args:
-        files: files, folders and patterns.
-        model: a bundle's folder or an MLflow URI.
-        output: folder of the results.
+        files: files, folders and patterns; also URIs of folders and of single objects.
+        model: a bundle's folder or URI, or an MLflow URI.
+        output: folder or URI of the results.
         formats: what to write; PNG or NIfTI masks and JSON records when None.
         device: as for the predictors.
         precision: as for the predictors.
@@ -57,13 +58,15 @@ def run(
     """
     bundle = open_bundle(model, tracking_uri)
     volumes = isinstance(bundle.spec.preprocessing, VolumePreprocessing)
+    files = [str(here(name)) for name in files]
     try:
-        if volumes:
-            predictor = VolumePredictor(bundle, device=device, precision=precision, memory_gb=memory_gb)
-            done, of = _segment_volumes(files, bundle, predictor, output, formats or ("nifti", "json"), series)
-        else:
-            radiograph_predictor = Predictor(bundle, device=device, precision=precision)
-            done, of = _segment_radiographs(files, bundle, radiograph_predictor, output, formats or ("png", "json"))
+        with results(output) as folder:
+            if volumes:
+                predictor = VolumePredictor(bundle, device=device, precision=precision, memory_gb=memory_gb)
+                done, of = _segment_volumes(files, bundle, predictor, str(folder), formats or ("nifti", "json"), series)
+            else:
+                radiograph_predictor = Predictor(bundle, device=device, precision=precision)
+                done, of = _segment_radiographs(files, bundle, radiograph_predictor, str(folder), formats or ("png", "json"))
     except OSError as error:
         raise ValueError(f"{error.filename or output}: {error.strerror}: give an --output that can be written, with space") from error
     print(f"{done} of {of} {'volumes' if volumes else 'images'} in {output}, by {bundle.spec.name} {bundle.digest[:12]}")

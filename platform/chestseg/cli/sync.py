@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from chestseg.config.location import a_folder, is_uri
 from chestseg.files import exclusive
 from chestseg.tracking.environment import connect, reach, reason, troubles
 from chestseg.tracking.sender import count_pending, send_pending
 from chestseg.tracking.sweep_runs import is_sweep, load_sweep_runs
 from chestseg.tracking.tracked_run import load_run
+from chestseg.training.run_folder import folder_copy
 
 
 def run(run_dir: str) -> int:
@@ -15,7 +17,14 @@ def run(run_dir: str) -> int:
     Raises:
         ValueError: the folder is not a tracked run's or sweep's, or MLflow is away or refuses.
     """
-    folder = Path(run_dir)
+    if is_uri(run_dir):
+        with folder_copy(a_folder(run_dir), "sync") as copy:
+            return _sync(copy.folder, run_dir)
+    return _sync(Path(run_dir), run_dir)
+
+
+def _sync(folder: Path, run_dir: str) -> int:
+    """As `run`, of a folder that is called `run_dir`."""
     if is_sweep(folder):
         return _sync_sweep(folder)
     tracked = load_run(folder)
@@ -25,8 +34,8 @@ def run(run_dir: str) -> int:
     try:
         sent = send_pending(tracked.folder, client)
     except troubles() as error:
-        raise _stopped(folder, tracked.uri, error, count_pending(tracked.folder)) from error
-    return _tell(folder, tracked.uri, sent)
+        raise _stopped(run_dir, tracked.uri, error, count_pending(tracked.folder)) from error
+    return _tell(run_dir, tracked.uri, sent)
 
 
 def _sync_sweep(folder: Path) -> int:
@@ -40,10 +49,10 @@ def _sync_sweep(folder: Path) -> int:
     return _tell(folder, runs.uri, sent)
 
 
-def _stopped(folder: Path, uri: str, error: Exception, left: int) -> ValueError:
+def _stopped(folder: str | Path, uri: str, error: Exception, left: int) -> ValueError:
     return ValueError(f"{folder}: MLflow at {uri} stopped taking entries ({reason(error)}): {left} are left, try again")
 
 
-def _tell(folder: Path, uri: str, sent: int) -> int:
+def _tell(folder: str | Path, uri: str, sent: int) -> int:
     print(f"{folder}: {sent} entries sent to {uri}, nothing is left")
     return 0

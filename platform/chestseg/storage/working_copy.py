@@ -20,8 +20,10 @@ KEPT = 2
 """Checkpoints in the bucket."""
 MARKERS = ("bundle.json", "prepared.json")
 """Files that say a folder is whole: taken away before it changes, put when it has."""
-STAYS = (".*", "*/.*", f"{CHECKPOINTS}/*", "checkpoint_manager_snapshot.json", "journal.sent")
-"""Unfinished files, Ray Train's own, and what says how much of this copy of a journal went to MLflow."""
+STAYS = (".*", "*/.*", f"{CHECKPOINTS}/*", "checkpoint_manager_snapshot.json")
+"""Unfinished files, checkpoints, which go their own way, and Ray Train's own."""
+ORIGIN = ".uri"
+"""File in a copy that says of what."""
 
 Stamp = tuple[int, int]
 
@@ -116,10 +118,17 @@ def working_copy(uri: str, role: str, *, wait: bool = True) -> Iterator[WorkingC
         folder = place / uri.rpartition("/")[2]
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        (folder / ORIGIN).write_text(uri)
         try:
             yield WorkingCopy(uri, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def name_of(folder: Path) -> str:
+    """What people call a folder: its path, or the URI of what it is a copy of."""
+    origin = folder / ORIGIN
+    return origin.read_text() if origin.exists() else str(folder)
 
 
 def _touches(marker: str, moved: set[str]) -> bool:

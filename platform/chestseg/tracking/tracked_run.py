@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chestseg.files import whole_file
+from chestseg.storage.working_copy import name_of
 from chestseg.tracking.environment import connect, explained, reason, troubles
 from chestseg.tracking.journal import FILE, Files, Journal, Metric, Registration, RunStatus, Status, read_entries
 from chestseg.tracking.recorder import Recorder, milliseconds
@@ -84,7 +85,7 @@ class TrackedRun:
         try:
             send_pending(self.folder, connect(self.uri))
         except troubles() as error:
-            left = f"{count_pending(self.folder)} entries are kept, send them later with: chestseg sync {self.folder}"
+            left = f"{count_pending(self.folder)} entries are kept, send them later with: chestseg sync {name_of(self.folder)}"
             LOG.warning("MLflow at %s: %s; %s", self.uri, reason(error), left)
             return False
         return True

@@ -13,8 +13,8 @@ from chestseg.storage.working_copy import WorkingCopy, working_copy
 from chestseg.training.averaging import SNAPSHOTS
 from chestseg.training.run import FINAL
 
-JOURNAL = "journal.jsonl"
-"""The run's, see `chestseg.tracking.journal`."""
+JOURNAL, SENT = "journal.jsonl", "journal.sent"
+"""The run's, and how much of it MLflow has, see `chestseg.tracking`."""
 HEAVY = (f"{SNAPSHOTS}/", "probabilities/", FINAL)
 """What only its workers need."""
 LEFT = 10.0
@@ -74,6 +74,7 @@ def _send(copy: WorkingCopy) -> None:
         if len(theirs) > common:
             ours = journal.read_bytes()[common:]
             _replace(journal, theirs + ours)
+            (copy.folder / SENT).unlink(missing_ok=True)  # what MLflow was told twice it holds once
     copy.send()
 
 
