@@ -33,6 +33,8 @@ os.environ |= {
     "NO_ALBUMENTATIONS_UPDATE": "1",
 }
 os.environ.pop("RAY_ADDRESS", None)
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _free_port() -> int:
