@@ -11,7 +11,9 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = Path(os.environ.get("CHESTSEG_SCHEMAS", ROOT.parent / "shared" / "schemas")) / "kuberay"
-FILES = sorted((ROOT / "deploy").glob("*.yaml"))
+ALERTS = ROOT / "deploy" / "alerts.yaml"
+"""Prometheus rules, which are no manifest."""
+FILES = sorted(path for path in (ROOT / "deploy").glob("*.yaml") if path != ALERTS)
 KUBERAY = "ray.io/v1"
 LOOKS_SECRET = re.compile(
     r"AKIA[0-9A-Z]{16}|-----BEGIN|eyJ[\w-]{10,}\.|\b(?=\w*\d)(?=\w*[A-Za-z])[A-Za-z0-9+/]{32,}\b|://[^/\s:$]+:[^$@\s/]+@"

@@ -46,7 +46,9 @@ def run(config: str, other_code: str) -> None:
         doomed = cluster.add_node(num_cpus=1)
         cluster.remove_node(doomed, allow_graceful=False)
         os.environ["RAY_ADDRESS"] = cluster.address
-        ray.init(address=cluster.address, logging_level="ERROR")  # as a submitted job is, whose code nodes find where they look
+        ray.init(
+            address=cluster.address, logging_level="ERROR", log_to_driver=False
+        )  # as a submitted job is, whose code nodes find where they look
         print(main(["doctor", config, "--json"]), flush=True)
         show_a_node_that_hangs(cluster.worker_nodes.copy().pop())
         pretend_another_ray()
