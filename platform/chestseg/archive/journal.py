@@ -15,19 +15,19 @@ class Journal:
     """Of one server. A series that a line tells of is settled as long as its images are the same.
 
     Args:
-        folder: of the journal, made with its first line; None keeps it in memory.
+        folder: of the journal, made with its first line.
         server: the server's address.
+        read_only: whether lines are kept in memory only.
 
     Raises:
         ValueError: the file is no journal.
     """
 
-    def __init__(self, folder: Path | None, server: str) -> None:
-        self.path, self.server = folder and folder / NAME, server
+    def __init__(self, folder: Path, server: str, *, read_only: bool = False) -> None:
+        self.path, self.server, self.read_only = folder / NAME, server, read_only
         self.images: dict[str, str] = {}
         try:
-            lines = [line for line, _ in read_lines(self.path)] if self.path else []
-            self.images |= {line["result"]: line["images"] for line in lines if line["server"] == server}
+            self.images |= {line["result"]: line["images"] for line, _ in read_lines(self.path) if line["server"] == server}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.path}: not a journal ({error}): give another --journal") from None
 
@@ -39,7 +39,7 @@ class Journal:
         """Settle a series; on disk on return."""
         digest = _digest(images)
         self.images[result] = digest
-        if self.path is None:
+        if self.read_only:
             return
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "server": self.server, "study": study, "series": series}
         self.path.parent.mkdir(parents=True, exist_ok=True)

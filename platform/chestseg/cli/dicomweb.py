@@ -72,7 +72,7 @@ def run(
     folder = Path(journal or JOURNAL)
     with _interruptible():
         if dry_run:
-            watcher = Watcher(Server(client), segmenter, Journal(folder, client.base_url), _say)
+            watcher = Watcher(Server(client), segmenter, Journal(folder, client.base_url, read_only=True), _say)
             return _told(watcher.look(_dates(date, days), limit, dry_run=True))
         with exclusive(folder, "written"):
             watcher = Watcher(Server(client), segmenter, Journal(folder, client.base_url), _say, settle=watch is not None)
