@@ -13,6 +13,7 @@ from chestseg.config.data import a_folder
 from chestseg.config.experiment import Experiment
 from chestseg.config.fit import check_fit
 from chestseg.config.load import load_experiment, parse, read_tree
+from chestseg.config.location import is_uri
 from chestseg.config.space import Space
 from chestseg.config.strict import Strict
 from chestseg.config.windows import Windows
@@ -79,6 +80,10 @@ class Sweep(Strict):
     @field_validator("storage")
     @classmethod
     def _a_folder(cls, storage: str) -> str:
+        if is_uri(storage):
+            raise ValueError(
+                "a sweep's journal and Optuna's database lie in a folder: give one that all nodes share, such as a mounted bucket"
+            )
         return a_folder(storage).rstrip("/")
 
     @model_validator(mode="after")
