@@ -4,15 +4,16 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SUPPLY := $(VENV)/supply
 # cxr or ct
 TRACK ?= cxr
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test check format bench drill
+.PHONY: help setup demo test check format bench drill sbom audit
 
 help:
-	@echo "make setup | demo | test | check | format | bench | drill"
+	@echo "make setup | demo | test | check | format | bench | drill | sbom | audit"
 
 setup: $(INSTALLED)
 
@@ -43,6 +44,22 @@ drill: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What is installed, for whoever must know: CycloneDX, and a table of licences.
+sbom: setup $(SUPPLY)/.installed
+	@mkdir -p build
+	$(SUPPLY)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file build/sbom.cdx.json
+	$(SUPPLY)/bin/pip-licenses --python $(BIN)/python --from=mixed --format=markdown --output-file=build/licences.md
+
+audit: $(SUPPLY)/.installed
+	$(SUPPLY)/bin/python .ci/audit.py constraints.txt
+
+# Tools of their own environment, so that what they bring is not counted among what is shipped.
+$(SUPPLY)/.installed: constraints.txt $(INSTALLED)
+	$(BIN)/python -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt cyclonedx-bom pip-audit pip-licenses
+	@touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || { \

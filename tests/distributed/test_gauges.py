@@ -39,7 +39,7 @@ def endpoint() -> list[tuple[str, dict[str, str], float]]:
 
 def values_of(name: str) -> dict[str, float]:
     """A run's gauges by their names without Ray's prefix and ours."""
-    run = gauges.tags_of(small_experiment(name=name))["run"]
+    run = gauges.run_of(small_experiment(name=name))
     before = f"ray_{gauges.PREFIX}"
     return {metric.removeprefix(before): value for metric, labels, value in endpoint() if labels.get("run") == run}
 

@@ -1,11 +1,11 @@
 """What Prometheus sees of a training: gauges in Ray's metrics endpoint, set where a run reports anyway and never in between.
 
-Ray puts `ray_` before each name and its own labels beside ours, passes values on every ten seconds, and drops those of a process that is
-gone after twenty. GPU use is Ray's own (`ray_node_gpus_utilization`), sampled on every node.
+Ray puts `ray_` before each name and its own labels beside ours, passes on every ten seconds what was set since, and drops after twenty what
+was not set again, so a thread repeats the last values. GPU use is Ray's own (`ray_node_gpus_utilization`), sampled on every node.
 """
 
 import contextlib
-import math
+import threading
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -29,6 +29,12 @@ GAUGES = {
     "reported_timestamp_seconds": "Unix time of the last report",
 }
 """Names without their prefixes, and meanings; each has the label `run`, the name of the run's folder."""
+REFRESHED_EVERY = 5.0
+"""Seconds."""
+
+_SHOWN: dict[str, dict[str, float]] = {}
+"""Last values by run and gauge."""
+_LOCK = threading.Lock()
 
 
 def show(experiment: Experiment, report: Report, ended: bool) -> None:
@@ -45,28 +51,48 @@ def show(experiment: Experiment, report: Report, ended: bool) -> None:
     done = epochs[report.stage] if ended else None if report.epoch is None else report.epoch + 1
     if done is not None:
         values |= {"epoch": done, "progress": (sum(epochs[: report.stage]) + done) / sum(epochs)}
-    for name, value in values.items():
-        _gauge(name).set(value, tags=tags_of(experiment))
+    with _LOCK:
+        _SHOWN.setdefault(run_of(experiment), {}).update(values)
+    _refresher()
+    _set_all()
 
 
 @contextlib.contextmanager
 def cleared(experiment: Experiment) -> Iterator[None]:
-    """Give up a run's gauges at its end, or what stands for it: its process lives on, and no alert shall wait for this run.
-
-    A gauge that is no number leaves the endpoint.
-    """
+    """Give up a run's gauges at its end, or what stands for it: its process lives on, and no alert shall wait for this run."""
     try:
         yield
     finally:
-        for name in GAUGES:
-            _gauge(name).set(math.nan, tags=tags_of(experiment))
+        with _LOCK:
+            _SHOWN.pop(run_of(experiment), None)
+
+
+def run_of(experiment: Experiment) -> str:
+    """Our label of a run: the name of its folder."""
+    return Path(experiment.run_folder).name
+
+
+@cache
+def _refresher() -> threading.Thread:
+    """Sets all gauges again and again: Ray passes on only what was set since it last did."""
+    thread = threading.Thread(target=_refresh, name="gauges", daemon=True)
+    thread.start()
+    return thread
+
+
+def _refresh() -> None:
+    while True:
+        time.sleep(REFRESHED_EVERY)
+        _set_all()
+
+
+def _set_all() -> None:
+    with _LOCK:
+        for run, values in _SHOWN.items():
+            for name, value in values.items():
+                _gauge(name).set(value, tags={"run": run})
 
 
 @cache
 def _gauge(name: str) -> Gauge:
     return Gauge(PREFIX + name, GAUGES[name], tag_keys=("run",))
-
-
-def tags_of(experiment: Experiment) -> dict[str, str]:
-    """Our label of a run."""
-    return {"run": Path(experiment.run_folder).name}
