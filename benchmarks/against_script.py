@@ -7,20 +7,29 @@ import importlib.util
 import json
 import random
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from chestseg.config import Experiment
+from chestseg.bundle import build_network
+from chestseg.config import Experiment, Postprocessing
+from chestseg.inference.predictor import LiveModel
+from chestseg.models.allocator import keep_freed_memory
+from chestseg.preprocessing import Preprocessing
 from chestseg.training.group import Group
 from chestseg.training.reporter import FolderReporter
 from chestseg.training.run import train
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Weights = dict[str, torch.Tensor]
 
 
@@ -35,6 +44,7 @@ class Trained(NamedTuple):
 def train_timed(experiment: Experiment, dataset: Any, threads: int) -> Trained:
     """Train from the first weight to the averaged last one."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     with TemporaryDirectory() as folder:
         started = time.process_time()
         final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
@@ -54,11 +64,22 @@ def ways(trained: Trained) -> list[tuple[str, Weights, bool]]:
     ]
 
 
+def live_radiographs(experiment: Experiment, weights: Weights, rule: Postprocessing) -> LiveModel:
+    """A radiograph model's final weights as the predictor takes them."""
+    return LiveModel(build_network(experiment.model, weights, where="trained"), Preprocessing(size=experiment.stages[-1].size), rule)
+
+
+def apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call a function of a module in a new process, as whoever runs the plain script would: nothing of ours is set there."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments, **named).result()
+
+
 def plain_script(path: Path, threads: int, seed: int, fold: int) -> Any:
     """The plain script as a module, its clock the processor's, its random states seeded by seed and fold."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
-    plain = importlib.util.module_from_spec(spec)
+    plain: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plain)
     torch.set_num_threads(threads)
     plain.time = SimpleNamespace(time=lambda: time.process_time() / threads)

@@ -4,7 +4,7 @@
 
 Three folds: case i, in sorted order, belongs to fold i modulo 3. For each seed and fold chestseg trains first, with the epochs of
 jobs/configs/ct_small_real.yaml, and its minutes, everything from the first weight to the averaged last one, become those of the plain
-script. Minutes are of processor time, divided by the threads: other jobs on the machine then take nothing from either side. Masks are
+script, in a process of its own. Minutes are of processor time, divided by the threads: other jobs on the machine then take nothing from either side. Masks are
 compared on the source's own grid. Settings were chosen on folds inside the training folds. Sides:
 
     chestseg   as configured: a 2D U-Net over slices, two spacings, SWA, flip TTA
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.against_script import add_row, plain_script, read_rows, train_timed, ways
+from benchmarks.against_script import add_row, apart, plain_script, read_rows, train_timed, ways
 
 from chestseg.bundle import build_network
 from chestseg.cli import main as chestseg
@@ -123,7 +123,7 @@ def measure(told: argparse.Namespace, seed: int, fold: int) -> None:
         for name, dice in scores.items():
             keep(name, minutes, dice)
     if ("plain", seed, fold) not in done:
-        keep("plain", minutes, run_plain(told, minutes, seed, fold))
+        keep("plain", minutes, apart(run_plain, told, minutes, seed, fold))
     if told.r3d and ("r3d_18", seed, fold) not in done:
         took, scores = run_chestseg(experiment_of(told, [*changes, *told.r3d_changes]), told.threads)
         keep("r3d_18", took, scores["chestseg"])

@@ -2,16 +2,15 @@
 
     python -m benchmarks.real_radiographs --data ../shared/data --plain ../shared/baselines --seeds 0,1,2 --output real.jsonl
 
-Five fixed folds of 115 radiographs (`cxr_folds.csv`). For each seed and fold chestseg trains first, with the epochs of
-jobs/configs/cxr_small_real.yaml, and its minutes, everything from the first weight to the averaged last one, become the plain
-script's, once for each of its schedules. Minutes are of processor time, divided by the threads: other jobs on the machine then
-take nothing from either side. Both are scored at 256 pixels on the held-out fold, which neither has seen and
-from which nothing was chosen: the rule from probabilities to a mask (threshold, top threshold, smallest area) of each held-out fold is
-the best one of a training that held out the fold after it and never saw the fold itself. Sides:
+Five fixed folds of 115 radiographs (`cxr_folds.csv`). For each seed and fold chestseg trains first, with jobs/configs/cxr_small_real.yaml
+and what `benchmarks.real_choice` chose for that fold without it, and its minutes, everything from the first weight to the averaged last
+one, become the plain script's, once for each of its schedules, in a process of its own. Minutes are of processor time, divided by the
+threads: other jobs on the machine then take nothing from either side. Both are scored at 256 pixels on the held-out fold, which neither has
+seen and from which nothing was chosen. Sides:
 
-    chestseg            as configured: two stages, SWA, flip TTA, the rule chosen inside the training folds
+    chestseg            two stages, SWA, flip TTA, settings and rule chosen inside the training folds
     no tta, no swa      the same trainings scored otherwise
-    one stage           a single stage at 256 pixels with as many epochs as fill the same minutes (`--ablations`)
+    one stage           only the last stage, with as many epochs as fill the same minutes (`--ablations`)
     from scratch        without pretrained weights (`--ablations`)
     plain 256, plain 128,256   the script's one-stage and two-stage runs
 
@@ -19,7 +18,6 @@ Each result is a line of the output; what is there is not measured again, so a s
 """
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
@@ -28,22 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.against_script import Weights, add_row, plain_script, read_rows, train_timed, ways
+from benchmarks.against_script import add_row, apart, live_radiographs, plain_script, read_rows, train_timed, ways
+from benchmarks.real_choice import FOLDS, SCORED_AT, SETTINGS, Choice, choose
 
-from chestseg.bundle import build_network
 from chestseg.cli import main as chestseg
-from chestseg.config import Experiment, Postprocessing, load_experiment
+from chestseg.config import Experiment, RadiographStage, load_experiment
 from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.evaluation.evaluate import evaluate
-from chestseg.inference import postprocess
-from chestseg.inference.predictor import LiveModel, Predictor
-from chestseg.metrics import dice
-from chestseg.preprocessing import Preprocessing
+from chestseg.inference.predictor import Predictor
 
 CONFIG = "jobs/configs/cxr_small_real.yaml"
-FOLDS = 5
-THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5), (0.4, 0.5, 0.6, 0.7), (0, 1000, 2000, 4000)
-"""The rules tried; areas in pixels of 1024 x 1024."""
 SIDES = (
     "chestseg",
     "no tta",
@@ -68,71 +60,14 @@ def experiment_of(data: Path, work: Path, changes: list[str]) -> Experiment:
     return load_experiment(CONFIG, [*paths, *changes])
 
 
-class WithoutFold:
-    """A prepared dataset that lacks one fold, for choosing without it."""
-
-    def __init__(self, dataset: PreparedRadiographs, fold: int) -> None:
-        self.dataset, self.left_out = dataset, fold
-
-    def __getattr__(self, name: str) -> Any:
-        """All but the indices is the dataset's own."""
-        return getattr(self.dataset, name)
-
-    def indices(self, split: str = "train", fold: int | None = None, exclude_fold: int | None = None) -> np.ndarray:
-        """As the dataset's, less the fold's."""
-        found = self.dataset.indices(split, fold, exclude_fold)
-        return found[self.dataset.fold[found] != self.left_out]
-
-
-def choose_rule(told: argparse.Namespace, fold: int) -> Postprocessing:
-    """The rule for a held-out fold: the best on the next fold after a training on the other three; kept in `rule-FOLD.json`.
-
-    Best is the highest Dice on positives among the rules that leave 95 % of the negatives empty, the median of those that tie.
-    """
-    kept = told.work / f"rule-{fold}.json"
-    if not kept.exists():
-        inner = (fold + 1) % FOLDS
-        experiment = experiment_of(told.data, told.work, ["seed=1000", f"fold={inner}", f"training.threads={told.threads}"])
-        dataset: Any = WithoutFold(PreparedRadiographs.open(experiment.data.prepared), fold)
-        held_out = [int(i) for i in dataset.indices("train", fold=inner)]
-        live = live_model(experiment, train_timed(experiment, dataset, told.threads).averaged, experiment.postprocessing)
-        size = live.preprocessing.size
-        maps = [answer.mask for answer in Predictor(live).probabilities([dataset.image(i, size) for i in held_out])]
-        truths = [dataset.mask(i, size) for i in held_out]
-        kept.write_text(best_rule(maps, truths).model_dump_json())
-        print(f"rule for fold {fold}: {kept.read_text()}", flush=True)
-    return Postprocessing.model_validate_json(kept.read_text())
-
-
-def best_rule(maps: list[np.ndarray], truths: list[np.ndarray]) -> Postprocessing:
-    """The best of a small grid on held-out probabilities and their true masks."""
-    scored = []
-    for threshold, top, area in itertools.product(THRESHOLDS, TOP_THRESHOLDS, AREAS):
-        if top < threshold:
-            continue
-        rule = Postprocessing(threshold=threshold, top_threshold=top, min_area=area)
-        masks = [postprocess.apply(map_, None, rule) for map_ in maps]
-        dice_ = statistics.fmean(dice(m, t) for m, t in zip(masks, truths, strict=True) if t.any())
-        empty = statistics.fmean(float(not m.any()) for m, t in zip(masks, truths, strict=True) if not t.any())
-        scored.append((empty >= 0.95, round(dice_, 3), rule))
-    best = max(score[:2] for score in scored)
-    ties = [rule for *score, rule in scored if tuple(score) == best]
-    return ties[len(ties) // 2]
-
-
-def live_model(experiment: Experiment, weights: Weights, rule: Postprocessing) -> LiveModel:
-    """Final weights as the predictor takes them."""
-    return LiveModel(build_network(experiment.model, weights, where="trained"), Preprocessing(size=experiment.stages[-1].size), rule)
-
-
-def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
+def run_chestseg(experiment: Experiment, choice: Choice, threads: int) -> tuple[float, dict[str, Row]]:
     """Train one fold; minutes, and the held-out fold's scores with and without SWA and TTA."""
     dataset = PreparedRadiographs.open(experiment.data.prepared)
     trained = train_timed(experiment, dataset, threads)
     scores = {}
     for side, weights, tta in ways(trained):
-        predictor = Predictor(live_model(experiment, weights, rule.model_copy(update={"flip_tta": tta})))
-        result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=256)
+        predictor = Predictor(live_radiographs(experiment, weights, choice.rule.model_copy(update={"flip_tta": tta})))
+        result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=SCORED_AT)
         scores[side] = {
             "dice": [row.dice for row in result.rows if row.positive],
             "empty": {
@@ -162,33 +97,32 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
     def keep(side: str, minutes: float, scores: Row) -> None:
         add_row(told.output, {"side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), **scores})
 
-    changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}"]
-    ablations = {
-        "one stage": [f"stages=[{json.dumps(one_stage(told))}]"],
-        "from scratch": ["model.weights=none"],
-    }
+    choice = choose(lambda changes: experiment_of(told.data, told.work, changes), told.work, fold, told.threads)
+    changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}", *SETTINGS[choice.settings]]
+    configured = experiment_of(told.data, told.work, changes)
+    ablations = {"one stage": [f"stages=[{json.dumps(one_stage(configured))}]"], "from scratch": ["model.weights=none"]}
     minutes = next((r["minutes"] for r in read_rows(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
     if minutes is None:
-        minutes, scores = run_chestseg(experiment_of(told.data, told.work, changes), choose_rule(told, fold), told.threads)
+        minutes, scores = run_chestseg(configured, choice, told.threads)
         for name, row in scores.items():
             keep(name, minutes, row)
     for side, change in ablations.items() if told.ablations else ():
         if (side, seed, fold) not in done:
-            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), choose_rule(told, fold), told.threads)
+            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), choice, told.threads)
             keep(side, took, scores["chestseg"])
             keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
     for stages in ("256", "128,256"):
         if (f"plain {stages}", seed, fold) not in done:
-            keep(f"plain {stages}", minutes, run_plain(told.plain, stages, minutes, seed, fold, told.threads))
+            keep(f"plain {stages}", minutes, apart(run_plain, told.plain, stages, minutes, seed, fold, told.threads))
 
 
-def one_stage(told: Namespace) -> dict[str, Any]:
-    """The last stage with as many epochs as both stages cost: an epoch at half the size costs a quarter."""
-    stages = experiment_of(told.data, told.work, []).stages
+def one_stage(experiment: Experiment) -> dict[str, Any]:
+    """The last stage with as many epochs as all stages cost, which grows with the pixels of an image."""
+    stages = [stage for stage in experiment.stages if isinstance(stage, RadiographStage)]
     last = stages[-1]
-    epochs = round(sum(s.epochs * (s.size / last.size) ** 2 for s in stages))
-    first = stages[0].optimiser
-    return last.model_copy(update={"epochs": epochs, "validate_every": epochs, "optimiser": first}).model_dump(mode="json")
+    epochs = round(sum(stage.epochs * (stage.size / last.size) ** 2 for stage in stages))
+    changes = {"epochs": epochs, "validate_every": epochs, "optimiser": stages[0].optimiser}
+    return last.model_copy(update=changes).model_dump(mode="json")
 
 
 def print_tables(rows: list[Row]) -> None:

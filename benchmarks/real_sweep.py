@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from benchmarks.against_script import add_row, read_rows, train_timed
-from benchmarks.real_radiographs import CONFIG, experiment_of, live_model
+from benchmarks.against_script import add_row, live_radiographs, read_rows, train_timed
+from benchmarks.real_radiographs import CONFIG, experiment_of
 
 from chestseg.cli import main as chestseg
 from chestseg.config import Experiment, Postprocessing, Sweep, experiment_from, load_experiment
@@ -100,7 +100,7 @@ def judge(told: argparse.Namespace, side: str, experiment: Experiment, seed: int
     trained = train_timed(run, dataset, told.threads)
     rule = experiment_of(told.data, told.work, []).postprocessing
     assert isinstance(rule, Postprocessing)
-    rows = evaluate(Predictor(live_model(run, trained.averaged, rule)), dataset, dataset.indices("train", fold=fold), size=256).rows
+    rows = evaluate(Predictor(live_radiographs(run, trained.averaged, rule)), dataset, dataset.indices("train", fold=fold), size=256).rows
     positives = {row.case_id: row.dice for row in rows if row.positive}
     empty = [not row.present for row in rows if not row.positive]
     row = {

@@ -1,0 +1,125 @@
+"""Settings and rule for each held-out fold of the small real radiographs, chosen without looking at it.
+
+For each pair of neighbouring folds a training on the other three is scored on both. What is chosen for a held-out fold rests on the two
+trainings that left it out, each scored on the other fold of its pair: neither a weight nor a choice has seen the held-out fold. Chosen
+are one of a few settings of about equal time, and the rule from its probabilities to a mask: the highest Dice on positives among those
+that leave 95 % of the negatives empty.
+"""
+
+import itertools
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from benchmarks.against_script import live_radiographs, train_timed
+
+from chestseg.config import Experiment, Postprocessing
+from chestseg.data.prepared_radiographs import PreparedRadiographs
+from chestseg.inference import postprocess
+from chestseg.inference.predictor import Predictor
+from chestseg.metrics import dice
+
+FOLDS, SCORED_AT = 5, 256
+BATCH_4 = [f"stages.{stage}.batch=4" for stage in (0, 1)]
+SETTINGS = {
+    "as configured": [],
+    "batch 4": BATCH_4,
+    "batch 4, 128 then 192": [*BATCH_4, "stages.1.size=192", "stages.1.epochs=14", "stages.1.validate_every=14"],
+}
+"""Changes to the configuration. An epoch at 192 pixels costs 9/16 of one at 256."""
+THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5), (0.4, 0.5, 0.6, 0.7), (0, 1000, 2000, 4000)
+"""The rules tried; areas in pixels of 1024 x 1024."""
+
+
+class Choice(NamedTuple):
+    """For one held-out fold."""
+
+    settings: str
+    rule: Postprocessing
+
+
+class WithoutFold:
+    """A prepared dataset that lacks one fold."""
+
+    def __init__(self, dataset: PreparedRadiographs, fold: int) -> None:
+        self.dataset, self.left_out = dataset, fold
+
+    def __getattr__(self, name: str) -> Any:
+        """All but the indices is the dataset's own."""
+        return getattr(self.dataset, name)
+
+    def indices(self, split: str = "train", fold: int | None = None, exclude_fold: int | None = None) -> np.ndarray:
+        """As the dataset's, less the fold's."""
+        found = self.dataset.indices(split, fold, exclude_fold)
+        return found[self.dataset.fold[found] != self.left_out]
+
+
+def choose(experiment: Callable[[list[str]], Experiment], folder: Path, fold: int, threads: int) -> Choice:
+    """The choice for a held-out fold; trainings and choices are kept in the folder.
+
+    Args:
+        experiment: the configured one with more changes.
+        folder: for what is kept.
+        fold: held out.
+        threads: of a training.
+    """
+    kept = folder / f"choice-{fold}.json"
+    if not kept.exists():
+        dataset = PreparedRadiographs.open(experiment([]).data.prepared)
+        scored = {}
+        for name in SETTINGS:
+            maps, truths = [], []
+            for pair, other in ((fold, (fold + 1) % FOLDS), ((fold - 1) % FOLDS, (fold - 1) % FOLDS)):
+                maps += list(np.load(pair_maps(experiment, folder, name, pair, threads))[f"fold{other}"].astype(np.float32))
+                truths += [dataset.mask(int(i), SCORED_AT) for i in dataset.indices("train", fold=other)]
+            scored[name] = best_rule(maps, truths)
+        best = max(scored, key=lambda name: scored[name][:2])
+        kept.write_text(
+            json.dumps({"settings": best, "rule": scored[best][2].model_dump(), "scores": {n: s[:2] for n, s in scored.items()}})
+        )
+        print(f"fold {fold}: {kept.read_text()}", flush=True)
+    found = json.loads(kept.read_text())
+    return Choice(found["settings"], Postprocessing.model_validate(found["rule"]))
+
+
+def pair_maps(experiment: Callable[[list[str]], Experiment], folder: Path, settings: str, pair: int, threads: int) -> Path:
+    """Probabilities of folds `pair` and the one after it by a training that saw neither, as an archive of arrays (n, size, size)."""
+    kept = folder / f"pair-{pair}-{settings.replace(' ', '-').replace(',', '')}.npz"
+    if not kept.exists():
+        two = (pair, (pair + 1) % FOLDS)
+        inner = experiment(["seed=1000", f"fold={two[1]}", f"training.threads={threads}", *SETTINGS[settings]])
+        dataset = PreparedRadiographs.open(inner.data.prepared)
+        without: Any = WithoutFold(dataset, two[0])
+        trained = train_timed(inner, without, threads)
+        rule = inner.postprocessing
+        assert isinstance(rule, Postprocessing)
+        predictor = Predictor(live_radiographs(inner, trained.averaged, rule))
+        maps: dict[str, Any] = {
+            f"fold{fold}": np.stack(
+                [a.mask for a in predictor.probabilities([dataset.image(int(i), predictor.size) for i in indices])]
+            ).astype(np.float16)
+            for fold in two
+            if len(indices := dataset.indices("train", fold=fold))
+        }
+        np.savez_compressed(kept, **maps)
+        print(f"{settings}, without folds {two}: {trained.minutes:.2f} min", flush=True)
+    return kept
+
+
+def best_rule(maps: list[np.ndarray], truths: list[np.ndarray]) -> tuple[bool, float, Postprocessing]:
+    """The best of a small grid: whether it leaves enough negatives empty, its Dice on positives, and the median of the rules that tie."""
+    scored = []
+    for threshold, top, area in itertools.product(THRESHOLDS, TOP_THRESHOLDS, AREAS):
+        if top < threshold:
+            continue
+        rule = Postprocessing(threshold=threshold, top_threshold=top, min_area=area)
+        masks = [postprocess.apply(map_, None, rule, (SCORED_AT, SCORED_AT)) for map_ in maps]
+        dice_ = statistics.fmean(dice(m, t) for m, t in zip(masks, truths, strict=True) if t.any())
+        empty = statistics.fmean(float(not m.any()) for m, t in zip(masks, truths, strict=True) if not t.any())
+        scored.append((empty >= 0.95, round(dice_, 3), rule))
+    best = max(score[:2] for score in scored)
+    ties = [rule for *score, rule in scored if tuple(score) == best]
+    return (*best, ties[len(ties) // 2])
