@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from chestseg.bundle import build_network
-from chestseg.config import Experiment, Postprocessing
+from chestseg.config import Experiment, Postprocessing, RadiographStage
 from chestseg.inference.predictor import LiveModel
 from chestseg.models.allocator import keep_freed_memory
 from chestseg.preprocessing import Preprocessing
@@ -66,7 +66,9 @@ def ways(trained: Trained) -> list[tuple[str, Weights, bool]]:
 
 def live_radiographs(experiment: Experiment, weights: Weights, rule: Postprocessing) -> LiveModel:
     """A radiograph model's final weights as the predictor takes them."""
-    return LiveModel(build_network(experiment.model, weights, where="trained"), Preprocessing(size=experiment.stages[-1].size), rule)
+    last = experiment.stages[-1]
+    assert isinstance(last, RadiographStage)
+    return LiveModel(build_network(experiment.model, weights, where="trained"), Preprocessing(size=last.size), rule)
 
 
 def apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

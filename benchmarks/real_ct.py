@@ -4,8 +4,8 @@
 
 Three folds: case i, in sorted order, belongs to fold i modulo 3. For each seed and fold chestseg trains first, with the epochs of
 jobs/configs/ct_small_real.yaml, and its minutes, everything from the first weight to the averaged last one, become those of the plain
-script, in a process of its own. Minutes are of processor time, divided by the threads: other jobs on the machine then take nothing from either side. Masks are
-compared on the source's own grid. Settings were chosen on folds inside the training folds. Sides:
+script, in a process of its own. Minutes are of processor time, divided by the threads: other jobs on the machine then take nothing from
+either side. Masks are compared on the source's own grid. Settings were chosen on folds inside the training folds. Sides:
 
     chestseg   as configured: a 2D U-Net over slices, two spacings, SWA, flip TTA
     no tta, no swa   the same trainings scored otherwise
