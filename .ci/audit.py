@@ -21,9 +21,12 @@ def advisories(service: str, constraints: str) -> list[dict]:
 
 def main(constraints: str) -> int:
     """Ask the first service that knows the packages."""
-    told = next((told for service in SERVICES if any("vulns" in found for found in (told := advisories(service, constraints)))), [])
-    looked_up = [package for package in told if "vulns" in package]
-    if not looked_up:
+    for service in SERVICES:
+        told = advisories(service, constraints)
+        looked_up = [package for package in told if "vulns" in package]
+        if looked_up:
+            break
+    else:
         print(f"not audited: neither {' nor '.join(SERVICES)} gave advisories: {REMEDY}")
         return 2
     hit = [(package, known) for package in looked_up for known in package["vulns"]]
