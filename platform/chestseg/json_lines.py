@@ -8,12 +8,20 @@ from typing import Any
 
 
 def append_lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
-    """Write objects, each as a line, behind what the file holds; synced to disk on return. One process does this at a time."""
+    """Write objects, each as a line, behind what the file holds; synced to disk on return. One process does this at a time.
+
+    Raises:
+        OSError: the disk is full, or the file can't be written; names it.
+    """
     cut_torn_line(path)
-    with path.open("ab") as file:
-        file.write(b"".join(json.dumps(fields).encode() + b"\n" for fields in objects))
-        file.flush()
-        os.fsync(file.fileno())
+    lines = b"".join(json.dumps(fields).encode() + b"\n" for fields in objects)
+    try:
+        with path.open("ab", buffering=0) as file:
+            while lines:
+                lines = lines[file.write(lines) :]
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
