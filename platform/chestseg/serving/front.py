@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,8 +24,8 @@ from chestseg.config.serving import Limits, Serving
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.tokens import Denied, Tokens
 
-OPEN = ("/", "/healthz", "/readyz")
-"""Answered without a token, as is what lies below `STATIC`: the page and its files, and whether the app is up."""
+OPEN = ("", "/", "/healthz", "/readyz")
+"""Answered without a token, as is what lies below `STATIC`: the page and its files, and whether the app is up. The first leads to `/`."""
 STATIC = "/static/"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 """What is taken over from X-Request-ID. Serve's proxy gives every request one, and adds it to the answer."""
@@ -92,8 +93,8 @@ def front(title: str, description: str, settings: Serving, metrics: Metrics) -> 
     A route's `request.state` has `request_id` and `caller`, a token's name. Routes raise `Refusal`, or let `refusing` do it. Interactive
     documentation is off, as it would fetch its scripts from elsewhere; `/openapi.json` needs a token like any route.
     """
-    app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, tokens=Tokens(settings.tokens), limits=settings.limits, metrics=metrics)
+    app = _Guarded(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
+    app.guard = functools.partial(Guard, tokens=Tokens(settings.tokens), limits=settings.limits, metrics=metrics)
     retry = {"Retry-After": str(settings.limits.retry_after_s)}
 
     @app.exception_handler(Refusal)
@@ -124,6 +125,16 @@ def front(title: str, description: str, settings: Serving, metrics: Metrics) -> 
         return {"status": "ok"}
 
     return app
+
+
+class _Guarded(FastAPI):
+    """Its guard stands before everything else, Starlette's answer to defects included, which other middleware does not see."""
+
+    guard: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """As Starlette calls it, once."""
+        return self.guard(super().build_middleware_stack())
 
 
 def error_answer(scope: Scope, status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -174,8 +185,10 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, told: "_Told") -> None:
         limit = asyncio.timeout(self.limits.seconds)
         try:
+            # A defect was answered and written down by `broken`; passed on, its words would get into Serve's log.
             async with limit:
-                await self.app(scope, receive, send)
+                with contextlib.suppress(Exception):
+                    await self.app(scope, receive, send)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -205,7 +218,7 @@ class Guard:
         route = getattr(scope.get("route"), "path", "-")
         code = status or 499
         self.metrics.request(route, code)
-        if scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN[1:]:
+        if scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN[2:]:
             fields = {"request_id": scope["state"]["request_id"], "caller": scope["state"]["caller"], "method": scope["method"]}
             access.info("request", extra=fields | {"route": route, "status": code, "ms": round(seconds * 1000, 1)})
 
