@@ -1,11 +1,13 @@
 """The endpoint for radiographs: HTTP in front, files to images and findings to files; models are the segmenter's."""
 
 import asyncio
+import base64
 import hashlib
 import logging
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import cv2
+import numpy as np
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
@@ -25,11 +27,13 @@ from chestseg.dicom.segmentation import SegmentationModel, write_segmentation
 from chestseg.serving.front import Refusal, errors, front, refusing
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
+from chestseg.serving.page.routes import add_page
 from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter
 from chestseg.serving.uploads import wanted_format, whole_upload
 
 Format: TypeAlias = Literal["json", "png", "overlay", "dicom"]
 Wanted: TypeAlias = Annotated[Format | None, Query(alias="format", description="of the answer; wins over the header Accept")]
+WithPicture: TypeAlias = Annotated[bool, Query(description="whether JSON brings the image as it was read, for viewers that read no DICOM")]
 MEDIA: dict[Format, str] = {"json": "application/json", "png": "image/png", "overlay": "image/png", "dicom": "application/dicom"}
 ATTEMPTS = 3
 """Replicas a request is tried on when one after the other dies under it."""
@@ -66,6 +70,9 @@ class Segmentation(BaseModel):
     timings_ms: dict[str, float] = Field(examples=[{"read": 0.4, "decode": 9.1, "preprocess": 0.8, "queue": 0.1, "model": 61.0}])
     batch: int = Field(description="radiographs the network computed at once", examples=[3])
     request_id: str = Field(examples=["0f8fad5b-d9cb-469f"])
+    picture: str | None = Field(
+        default=None, description="PNG, 8-bit grey, in base64; only where it was asked for", examples=["iVBORw0KGgo"]
+    )
 
 
 class Radiographs:
@@ -90,9 +97,10 @@ class Radiographs:
         )(self.segment)
         app.get("/v1/models", responses=errors(503), summary="Versions that are served")(self.models)
         app.get("/readyz", include_in_schema=False)(self.ready)
+        add_page(app, "cxr")
         return app
 
-    async def segment(self, request: Request, wanted: Wanted = None) -> Response:
+    async def segment(self, request: Request, wanted: Wanted = None, picture: WithPicture = False) -> Response:
         """One radiograph in, one answer out."""
         steps = Steps()
         wanted = wanted or wanted_format(request.headers.get("accept"), MEDIA)
@@ -105,13 +113,17 @@ class Radiographs:
         if wanted != "json":
             with steps.step("encode"):
                 content = await asyncio.to_thread(encode, wanted, data, radiograph, found)
+        shown: dict[str, str] = {}
+        if picture and wanted == "json":
+            with steps.step("encode"):
+                shown["picture"] = base64.b64encode(await asyncio.to_thread(_png, radiograph.pixels)).decode()
         steps.observe(self.metrics)
         told = {"Server-Timing": ", ".join(f"{name};dur={ms}" for name, ms in steps.milliseconds().items())}
         told |= {"X-Model": f"{found.model['name']}/{found.model['version'] or (found.model['digest'] or '')[:12]}"}
         if wanted != "json":
             return Response(content, media_type=MEDIA[wanted], headers=told)
         extra = {"timings_ms": steps.milliseconds(), "batch": found.batch, "request_id": request.state.request_id}
-        return JSONResponse(found.record | {"rle": found.rle, "model": found.model} | extra, headers=told)
+        return JSONResponse(found.record | {"rle": found.rle, "model": found.model} | extra | shown, headers=told)
 
     async def models(self) -> dict[str, Any]:
         """What one replica of the model serves."""
@@ -217,7 +229,10 @@ def encode(wanted: Format, data: bytes, radiograph: Radiograph, found: Found) ->
         name, version = found.model["name"], found.model["version"] or found.model["digest"]
         with refusing():
             return write_segmentation(data, mask, "pneumothorax", SegmentationModel(str(name), str(version)[:64]))
-    picture = mask * 255 if wanted == "png" else cv2.cvtColor(overlay(radiograph.pixels, mask), cv2.COLOR_RGB2BGR)
+    return _png(mask * 255 if wanted == "png" else cv2.cvtColor(overlay(radiograph.pixels, mask), cv2.COLOR_RGB2BGR))
+
+
+def _png(picture: np.ndarray) -> bytes:
     done, encoded = cv2.imencode(".png", picture)
     assert done, picture.shape
     return encoded.tobytes()

@@ -14,6 +14,7 @@ from chestseg.files import whole_folder
 from chestseg.inference.lesions import label_lesions
 from chestseg.inference.volume_predictor import VolumePrediction
 from chestseg.inference.write_volume import VolumeResults, describe_volume
+from chestseg.nifti import write_nifti
 from chestseg.serving.volume_reading import Source, plain
 
 VERSION_DIGITS = 12
@@ -34,7 +35,9 @@ FORMATS = {
     "seg": Format("segmentation.dcm", "application/dicom", "segmentation.dcm"),
     "png": Format("overlays/upload.png", "image/png", "slices.png"),
     "zip": Format("result.zip", "application/zip", "result.zip"),
+    "image": Format("image.nii.gz", "application/gzip", "image.nii.gz"),
 }
+"""`image` is a DICOM series as it was read, on the mask's grid, for viewers of NIfTI; who sent a NIfTI file has it."""
 
 
 def write_result(folder: Path, source: Source, prediction: VolumePrediction, model: dict[str, Any], window: tuple[float, float]) -> None:
@@ -51,6 +54,8 @@ def write_result(folder: Path, source: Source, prediction: VolumePrediction, mod
     with whole_folder(folder) as temporary:
         VolumeResults(temporary, ("nifti", "overlay"), model, window).add(case, prediction)
         record = describe_volume(case, prediction) | {"lesions": count_lesions(prediction.mask)}
+        if case.series is not None:
+            write_nifti(temporary / FORMATS["image"].path, case.volume)
         record |= {"seg_refused": _write_seg(temporary / FORMATS["seg"].path, source, prediction, model), "model": model}
         (temporary / FORMATS["json"].path).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         _pack(temporary)
@@ -86,6 +91,6 @@ def _write_seg(path: Path, source: Source, prediction: VolumePrediction, model: 
 
 def _pack(folder: Path) -> None:
     with zipfile.ZipFile(folder / FORMATS["zip"].path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for one in FORMATS.values():
-            if one.media_type != "application/zip" and (folder / one.path).is_file():
+        for name, one in FORMATS.items():
+            if name not in ("zip", "image") and (folder / one.path).is_file():
                 archive.write(folder / one.path, one.name)

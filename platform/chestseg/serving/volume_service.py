@@ -110,7 +110,8 @@ class VolumeService:
         folder = self.files.result(job)
         path = folder / FORMATS[name].path
         if not path.is_file():
-            raise Refusal(406, f"no DICOM SEG: {read_record(folder)['seg_refused']}")
+            why = f"no DICOM SEG: {read_record(folder)['seg_refused']}" if name == "seg" else "no image is kept of a NIfTI file"
+            raise Refusal(406, why)
         return path, FORMATS[name]
 
     def end(self, job: Job) -> None:

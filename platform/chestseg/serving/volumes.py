@@ -21,6 +21,7 @@ from chestseg.config.serving import CtServing
 from chestseg.serving.front import Refusal, caller_of, errors, front
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
+from chestseg.serving.page.routes import add_page
 from chestseg.serving.uploads import wanted_format
 from chestseg.serving.volume_answers import JobAnswer
 from chestseg.serving.volume_files import VolumeFiles
@@ -29,7 +30,7 @@ from chestseg.serving.volume_results import FORMATS
 from chestseg.serving.volume_segmenter import PATIENCE_S, VolumeSegmenter, open_jobs
 from chestseg.serving.volume_service import APP, VolumeService
 
-Name: TypeAlias = Literal["json", "nifti", "seg", "png", "zip"]
+Name: TypeAlias = Literal["json", "nifti", "seg", "png", "zip", "image"]
 Wanted: TypeAlias = Annotated[Name | None, Query(alias="format", description="of the result; wins over the header Accept")]
 Series: TypeAlias = Annotated[
     Literal["strict", "repair"] | None,
@@ -92,6 +93,7 @@ class Volumes:
         )(self.result)
         app.get("/v1/models", responses=errors(503), summary="Versions that are served")(self.models)
         app.get("/readyz", include_in_schema=False)(self.ready)
+        add_page(app, "ct")
         return app
 
     async def send(self, request: Request, series: Series = None) -> Response:
