@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
@@ -16,6 +17,15 @@ from chestseg.dicom.write_series import write_series
 from tests import orthanc
 from tests.inference import tiny_volume
 from tests.inference.tiny import tiny_network, tiny_spec
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower with several threads, much slower where other processes compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
