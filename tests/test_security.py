@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ MAY_UNPICKLE = {
     "platform/chestseg/distributed/batch_predict.py",
 }
 """They pass rows between the processes of one Ray Data job: bytes this program made, in memory, and no file."""
+SECRETIVE = re.compile("TOKEN|PASS|SECRET|KEY|CREDENTIAL|AUTH")
 SECRET = "s3cr3t-of-the-environment-4711"
 
 
@@ -59,7 +61,7 @@ def test_configs_and_what_travels_with_jobs_hold_no_secret():
     files = [*(ROOT / "jobs").rglob("*.yaml"), ROOT / "cluster.yaml", ROOT / "Makefile", ROOT / ".ci" / "run"]
     assert not [path for path in files if LOOKS_SECRET.search(path.read_text())]
     environment = yaml.safe_load((ROOT / "jobs" / "runtime_env.yaml").read_text())["env_vars"]
-    assert set(environment) == {"PYTHONPATH", "RAY_USAGE_STATS_ENABLED", "NO_ALBUMENTATIONS_UPDATE"}, "Ray shows these to who may see jobs"
+    assert not [name for name in environment if SECRETIVE.search(name)], "Ray shows these to whoever may see jobs"
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from tests.training.arrays_in_memory import small_experiment
 
 pytestmark = pytest.mark.ray
 
-PASSED_ON_WITHIN = 60.0
-"""Seconds; Ray does so every ten."""
+PASSED_ON_WITHIN = 90.0
+"""Seconds; Ray does so every ten, and forgets after twenty."""
 
 
 @ray.remote(num_cpus=0)
@@ -44,6 +44,7 @@ def values_of(name: str) -> dict[str, float]:
     return {metric.removeprefix(before): value for metric, labels, value in endpoint() if labels.get("run") == run}
 
 
+@pytest.mark.slow
 def test_the_endpoint_says_where_a_run_stands_and_how_fast_it_is_until_it_leaves(cluster):
     midway, ended, left = (Run.remote() for _ in range(3))
     epoch = Report(1, 0, 14, {"loss": 0.5, "images_per_second": 40.0, "data_wait": 0.25, "val_dice": 0.75, "loss_bce": 1.0})
@@ -60,6 +61,8 @@ def test_the_endpoint_says_where_a_run_stands_and_how_fast_it_is_until_it_leaves
         "images_per_second": 40.0, "data_wait": 0.25, "loss": 0.5, "val_dice": 0.75, "stage": 2, "epoch": 1, "step": 15, "progress": 0.6,
     }  # fmt: skip
     assert values_of("ended")["progress"] == 1
-    assert not values_of("left")
+    while values_of("left"):
+        assert time.time() < before + PASSED_ON_WITHIN
+        time.sleep(0.2)
     for run in (midway, ended, left):
         ray.kill(run)
