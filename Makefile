@@ -5,22 +5,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SUPPLY := $(VENV)/supply
+PAGE := platform/chestseg/serving/page
+VIEWER := $(PAGE)/static/vendor/niivue.js
 # cxr or ct
 TRACK ?= cxr
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup demo test check format bench drill sbom audit
+.PHONY: help setup web demo test check format bench drill sbom audit
 
 help:
-	@echo "make setup | demo | test | check | format | bench | drill | sbom | audit"
+	@echo "make setup | web | demo | test | check | format | bench | drill | sbom | audit"
 
 setup: $(INSTALLED)
 
 demo: setup
 	$(BIN)/chestseg demo jobs/configs/$(TRACK)_demo.yaml
 
-test: setup
+# The viewer of volumes, by npm (the system's, or that of the development packages); the page of radiographs needs none.
+web: setup $(VIEWER)
+
+$(VIEWER): $(PAGE)/package.json $(PAGE)/viewer.py | $(INSTALLED)
+	$(BIN)/python -m chestseg.serving.page.viewer
+	@touch $@
+
+test: setup web
 	$(BIN)/pytest
 
 check: setup
