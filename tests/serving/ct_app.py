@@ -1,144 +1,120 @@
-"""The CT app on a really started Serve, and what its callers do."""
+"""The CT app on the tests' Serve, and what its callers do."""
 
 import contextlib
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from email.message import Message
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import ray
 import yaml
-from ray import serve
-from serve_apps.ct import app
 
-from chestseg.bundle import save_bundle
+from chestseg.bundle import Bundle, save_bundle
 from chestseg.config.serving import CtServing
 from chestseg.inference.golden import make_golden
-from chestseg.preprocessing import VolumePreprocessing
+from chestseg.serving.volumes import volumes
 from tests.inference.tiny_volume import PREPROCESSING, tiny_network, tiny_spec
-from tests.servers import free_port
+from tests.serving.served import ServePort
 from tests.serving.volumes_sent import HU
 
 NAME = "ct"
-WARD, OTHER = "ward-token-of-the-tests", "other-token-of-the-tests"
-WITHIN_S = 120.0
+WARD, OTHER = "w" * 32, "o" * 32
+PATIENCE_S = 200.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
 class CtApp:
     """A running app."""
 
-    settings: CtServing
-    url: str
+    client: httpx.Client
     folder: Path
     """Of jobs."""
-    sent: list[str] = field(default_factory=list)
+    name: str
 
-    def ask(self, path: str, body: bytes | None = None, method: str | None = None, token: str | None = WARD, **headers: str) -> Answer:
-        """Any request; headers by their names in lower case, `_` for `-`."""
-        shown = {name.replace("_", "-"): value for name, value in headers.items()}
-        if token:
-            shown["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(self.url + path, body, shown, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.headers, error.read())
+    def ask(self, path: str, method: str = "GET", token: str | None = WARD, **headers: str) -> httpx.Response:
+        """A request without a body."""
+        return self.client.request(method, path, headers=_headers(token, headers))
 
-    def send(self, body: bytes, kind: str = "application/octet-stream", query: str = "", token: str = WARD, **headers: str) -> Answer:
+    def send(
+        self, body: bytes, kind: str = "application/octet-stream", query: str = "", token: str = WARD, **headers: str
+    ) -> httpx.Response:
         """A volume."""
-        return self.ask(f"/v1/jobs{query}", body, "POST", token, content_type=kind, **headers)
+        return self.client.post(f"/v1/jobs{query}", content=body, headers=_headers(token, headers | {"Content-Type": kind}))
 
-    def job(self, job_id: str, token: str = WARD) -> Any:
+    def job(self, job_id: str) -> Any:
         """How a job stands."""
-        answer = self.ask(f"/v1/jobs/{job_id}", token=token)
-        assert answer.status == 200, answer.body
-        return answer.json
+        answer = self.ask(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def until(self, job_id: str, *states: str, tiles: int = 0) -> Any:
         """A job once it is in one of `states`, with so many tiles done."""
-        deadline = time.monotonic() + WITHIN_S
-        while time.monotonic() < deadline:
-            job = self.job(job_id)
-            if job["state"] in states and job["tiles"]["done"] >= tiles:
-                return job
-            assert job["state"] in ("queued", "running"), job
+        deadline = time.monotonic() + PATIENCE_S
+        while (job := self.job(job_id))["state"] not in states or job["tiles"]["done"] < tiles:
+            assert job["state"] in ("queued", "running") and time.monotonic() < deadline, job
             time.sleep(0.05)
-        raise AssertionError(job)
+        return job
 
-    def left(self) -> list[str]:
-        """Uploads on disk."""
+    def done(self, sent: httpx.Response) -> Any:
+        """The job that was answered with, once it is done."""
+        assert sent.status_code in (200, 202), sent.text
+        return self.until(sent.json()["id"], "done")
+
+    def uploads(self) -> list[str]:
+        """What is on disk of them."""
         return sorted(path.name for path in (self.folder / "uploads").iterdir())
 
+    def results(self) -> list[str]:
+        """What is on disk of them."""
+        return sorted(path.name for path in (self.folder / "results").iterdir())
 
-def save_tiny(folder: Path) -> str:
-    """A small model of volumes with a golden case."""
-    network, spec = tiny_network(), tiny_spec()
-    golden = make_golden(spec, network.state_dict(), VolumePreprocessing.to_uint8(PREPROCESSING, HU)[:8, :32, :32])
-    return str(save_bundle(folder, spec, network.state_dict(), golden).folder)
+
+def tiny_ct(folder: Path) -> Bundle:
+    """A small model of volumes with its golden case."""
+    spec, weights = tiny_spec(), tiny_network().state_dict()
+    return save_bundle(folder, spec, weights, make_golden(spec, weights, PREPROCESSING.to_uint8(HU)[:8, :32, :32]))
 
 
 def settings_for(model: str, folder: Path, **changed: Any) -> CtServing:
-    """Settings of an app that keeps all it has in `folder`."""
+    """Settings of an app that keeps all it has in `folder`; `changed` by dotted keys with `__` for the dot."""
     tokens = folder / "tokens.yaml"
     tokens.write_text(yaml.safe_dump({"ward": WARD, "other": OTHER}))
     tree: dict[str, Any] = {
-        "model": model, "tokens": str(tokens), "cache": str(folder / "cache"), "front_cpus": 0.1, "compute.cpus": 1, "compute.threads": 1,
+        "model": model, "tokens": str(tokens), "cache": str(folder / "cache"), "front_cpus": 0.1, "compute.cpus": 0.5,
         "jobs.store": f"sqlite:///{folder}/jobs.db", "jobs.folder": str(folder / "jobs"), "jobs.lease_s": 2, "jobs.poll_s": 0.1,
         "jobs.at_once_voxels": HU.size,
     }  # fmt: skip
-    return CtServing.model_validate(tree | changed)
-
-
-def start_serve() -> str:
-    """Serve on the session's cluster, with its proxy on loopback; the address of that."""
-    from ray.serve.context import _get_global_client
-
-    client = _get_global_client(raise_if_no_controller_running=False)
-    if client is None:
-        port = free_port()
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        return f"http://127.0.0.1:{port}"
-    return f"http://127.0.0.1:{client.http_config.port}"
+    return CtServing.model_validate(tree | {key.replace("__", "."): value for key, value in changed.items()})
 
 
 @contextlib.contextmanager
-def running(settings: CtServing, name: str = NAME) -> Iterator[CtApp]:
+def running(serve_port: ServePort, settings: CtServing, name: str = NAME) -> Iterator[CtApp]:
     """The app, ready, and gone after the block."""
-    address = start_serve()
-    serve.run(app(settings), name=name, route_prefix=f"/{name}")
-    try:
-        yield CtApp(settings, f"{address}/{name}", Path(settings.jobs.folder))
-    finally:
-        serve.delete(name)
+    with serve_port.running(volumes(settings), name) as client:
+        client.timeout = PATIENCE_S
+        yield CtApp(client, Path(settings.jobs.folder), name)
 
 
-def replicas_of(deployment: str, name: str = NAME) -> list[str]:
-    """Names of the actors of a deployment's replicas."""
-    start = f"SERVE_REPLICA::{name}#{deployment}#"
-    return [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if actor["name"].startswith(start)]
+def segmenters(app: CtApp) -> set[str]:
+    """Names of the actors of the model's replicas."""
+    start = f"SERVE_REPLICA::{app.name}#VolumeSegmenter#"
+    return {actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if actor["name"].startswith(start)}
 
 
 def kill(replica: str) -> None:
     """End a replica's process at once."""
     ray.kill(ray.get_actor(replica, namespace="serve"))
+
+
+def wait_until(found: Any, what: str) -> None:
+    """Until `found()` is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not found():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def _headers(token: str | None, headers: dict[str, str]) -> dict[str, str]:
+    return headers | ({"Authorization": f"Bearer {token}"} if token else {})

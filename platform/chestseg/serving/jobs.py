@@ -19,6 +19,8 @@ from chestseg.serving.volume_job import ACTIVE, JOBS, METADATA, QUEUED, SERVED, 
 
 BUSY_S = 30.0
 """How long SQLite waits for another writer."""
+WAITS_S = 7 * 86_400.0
+"""A job that nobody claimed for so long is given up."""
 WORN_OUT = "segmenting it ended its process {attempts} times: it is not tried again; report the job's id to whoever runs this service"
 
 
@@ -28,7 +30,7 @@ class Jobs:
     Args:
         url: SQLAlchemy's, of SQLite or PostgreSQL; tables are made where they are missing.
         lease_s: how long a job stays with a worker that no longer renews it.
-        keep_s: how long a job is kept after it was sent, and after it ended.
+        keep_s: how long a job is kept after it ended, or was asked for again.
         attempts: claims of one job before it counts as one that ends its worker.
     """
 
@@ -49,7 +51,7 @@ class Jobs:
             if known is not None:
                 return known
             now = time.time()
-            row = vars(upload) | {"id": job_id, "state": "queued", "created": now, "expires": now + self.keep_s}
+            row = vars(upload) | {"id": job_id, "state": "queued", "created": now, "expires": now + WAITS_S}
             with contextlib.suppress(IntegrityError), self._engine.begin() as connection:
                 made = connection.execute(sa.insert(JOBS).values(**row, attempts=0, tiles_done=0, tiles=0).returning(*JOBS.c)).one()
                 return Job(**made._mapping)
@@ -59,7 +61,8 @@ class Jobs:
         now = time.time()
         alike = sa.and_(*(JOBS.c[key] == getattr(upload, key) for key in ("caller", "content", "mode")))
         by_model = sa.and_(JOBS.c.state.in_(("running", "done")), JOBS.c.digest == digest, JOBS.c.expires > now)
-        kept = sa.update(JOBS).where(alike, sa.or_(QUEUED, by_model)).values(expires=now + self.keep_s)
+        expires = sa.case((JOBS.c.state == "done", now + self.keep_s), else_=now + WAITS_S)
+        kept = sa.update(JOBS).where(alike, sa.or_(QUEUED, by_model)).values(expires=expires)
         return self._one(kept.returning(*JOBS.c))
 
     def get(self, job_id: str, caller: str) -> Job | None:
