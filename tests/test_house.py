@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chestseg.config import load_experiment
+from chestseg.config.ablation import load_ablation
 from chestseg.config.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +24,8 @@ MODULES = sorted((ROOT / "platform").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
 SWEEPS = [path for path in CONFIGS if "_tune" in path.stem]
-EXPERIMENTS = [path for path in CONFIGS if path not in SWEEPS]
+ABLATIONS = [path for path in CONFIGS if "_ablation" in path.stem]
+EXPERIMENTS = [path for path in CONFIGS if path not in SWEEPS + ABLATIONS]
 LONGEST_FILE = 300
 LONGEST_BODY = 60
 MODULE_NAMES_THAT_SAY_NOTHING = {"manager", "helper", "helpers", "util", "utils", "common", "base", "misc"}
@@ -85,6 +87,12 @@ def test_an_experiment_is_good_and_starts_with_its_command(path):
 def test_a_sweep_is_good_and_starts_with_its_command(path):
     assert starts_with_its_command(path, "tune")
     assert load_sweep(path).name
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+def test_an_ablation_is_good_and_starts_with_its_command(path):
+    assert starts_with_its_command(path, "ablate")
+    assert load_ablation(path).name
 
 
 def test_there_are_experiments_and_sweeps():

@@ -52,6 +52,7 @@ def teach(dataset: PreparedDataset) -> dict[str, float]:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_promotion_refusal_two_at_once_and_rollback(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlflow").mkdir()
     if kind == "sqlite":
         with mlflow_server(tmp_path / "mlflow") as server:
             drill(tmp_path, server.uri, None, capsys)

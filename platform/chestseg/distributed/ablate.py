@@ -1,0 +1,115 @@
+"""The trainings of an ablation and the scoring of their weights, with Ray."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+import torch
+from safetensors.torch import load_file
+
+from chestseg.bundle import build_network
+from chestseg.config import Experiment, experiment_from, load_experiment
+from chestseg.config.ablation import Ablation, Variation
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.train import for_other_nodes, settle_threads, uses_gpu, worker_resources
+from chestseg.evaluation.score import score
+from chestseg.evaluation.summary import Evaluation
+from chestseg.inference.predictor import LiveModel
+from chestseg.inference.predictors import predictor_of
+from chestseg.preprocessing import preprocessing_of
+from chestseg.training.averaging import SNAPSHOTS, Snapshots
+from chestseg.training.run import FINAL
+from chestseg.tuning.compute import epochs_of, total_compute
+from chestseg.tuning.costing import estimate_costs, measure_costs
+
+
+class Scored(NamedTuple):
+    """Which weights of a training are scored, and how."""
+
+    swa: bool
+    """The average that the training ended with, or the last epoch's own weights."""
+    tta: bool
+    """Flips are averaged."""
+
+
+def variant(ablation: Ablation, variation: Variation | None, fold: int, dataset: PreparedDataset, plan: dict[str, int]) -> Experiment:
+    """The experiment of a variation (the base for None) with a fold held out, all validated on one grid.
+
+    Epochs that follow from measured seconds are never the same twice: `plan` keeps them, and is asked first.
+
+    Raises:
+        ValueError: the base's schedule does not pay for one epoch of the variation.
+    """
+    overrides = list(variation.set) if variation else []
+    base = load_experiment(ablation.base, [*ablation.set, *overrides])
+    last = base.stages[-1]
+    grid = base.training.compare_at or getattr(last, "size", None) or getattr(last, "spacing", None)
+    changed: dict[str, Any] = {"fold": fold, "storage": ablation.experiment.storage, "choose": None}
+    changed["training"] = base.training.model_copy(update={"compare_at": grid})
+    if variation and variation.last_stage_only:
+        key = f"{base.digest} {variation.equal} fold {fold}"
+        if key not in plan:
+            plan[key] = _epochs(base, variation, fold, dataset)
+        changed["stages"] = (last.model_copy(update={"epochs": plan[key]}),)
+    return experiment_from(base.model_copy(update=changed).model_dump(mode="json"))
+
+
+def scorings(experiment: Experiment, ablation: Ablation) -> list[Scored]:
+    """What each training is scored with: as configured first, then less one thing, then less both."""
+    swa = [True] if experiment.stages[-1].swa else [False]
+    tta = [experiment.postprocessing.flip_tta]
+    swa += [False] if "swa" in ablation.without and swa[0] else []
+    tta += [False] if "tta" in ablation.without and tta[0] else []
+    return [Scored(one, other) for one in swa for other in tta]
+
+
+def score_trainings(experiments: list[Experiment], wanted: list[list[Scored]]) -> list[list[Evaluation]]:
+    """Each training's weights on the cases it held out, once for each of what is `wanted` of it."""
+    first = experiments[0]
+    resources, gpu = worker_resources(first.training), uses_gpu(first.training)
+    task = ray.remote(_score).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
+    device = "cuda" if gpu else "cpu"
+    return ray.get([task.remote(for_other_nodes(one), how, device) for one, how in zip(experiments, wanted, strict=True)])
+
+
+def _epochs(base: Experiment, variation: Variation, fold: int, dataset: PreparedDataset) -> int:
+    last, held = base.stages[-1], base.model_copy(update={"fold": fold})
+    if variation.equal is None:
+        return last.epochs
+    if variation.equal == "compute":
+        costs = estimate_costs(held, dataset)
+    else:
+        costs = measure_costs(held, dataset, held.training.threads or held.training.cpus_per_worker, _device(held))
+    budget = total_compute(held, costs, 0)
+    found = epochs_of(held, last, costs, 0).affordable(budget, last.epochs)
+    least = 1 + (last.swa.skip if last.swa else 0)
+    if found < least:
+        raise ValueError(f"{base.name}: its schedule pays for {found} epochs at {last.resolution}, {least} are needed: lengthen it")
+    return found
+
+
+def _device(experiment: Experiment) -> torch.device:
+    return torch.device("cuda" if uses_gpu(experiment.training) and torch.cuda.is_available() else "cpu")
+
+
+def _score(told: str, wanted: list[Scored], device: str) -> list[Evaluation]:
+    experiment = experiment_from(json.loads(told))
+    settle_threads(experiment.training)
+    dataset = PreparedDataset.open(experiment.data.prepared)
+    assert isinstance(experiment.fold, int)
+    indices = dataset.indices("train", fold=experiment.fold)
+    found = []
+    for how in wanted:
+        network = build_network(experiment.model, _weights(experiment, how), experiment.run_folder).to(device)
+        rule = experiment.postprocessing.model_copy(update={"flip_tta": how.tta})
+        model = LiveModel(network, preprocessing_of(experiment.stages[-1], experiment.data), rule)
+        found.append(score(predictor_of(model), dataset, indices))
+    return found
+
+
+def _weights(experiment: Experiment, how: Scored) -> dict[str, torch.Tensor]:
+    folder, last = Path(experiment.run_folder), experiment.stages[-1]
+    if how.swa or last.swa is None:
+        return load_file(folder / FINAL)
+    return Snapshots(folder / SNAPSHOTS).load(len(experiment.stages) - 1, last.epochs - 1)
