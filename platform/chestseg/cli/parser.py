@@ -24,8 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config_command(commands, "ablate", "train an experiment's variations and compare them", "ablation", "folds=[0,1]")
     _add_dashboards(commands)
     _add_evaluate(commands)
+    _add_config_command(commands, "external", "evaluate one model on several datasets", "list of datasets", "model=BUNDLE_OR_URI")
     _add_predict(commands)
     _add_batch_predict(commands)
+    _add_segment(commands)
     _add_dicomweb(commands)
     _add_promote(commands)
     _add_sync(commands)
@@ -112,6 +114,18 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="volumes: main memory of the process (default: 4)")
     shown = "volumes: refuse a DICOM series with gaps, duplicates or a tilted gantry (default), or resample it and say so"
     command.add_argument("--series", default="strict", choices=("strict", "repair"), help=shown)
+
+
+def _add_segment(commands: Commands) -> None:
+    command = _add(commands, "segment", "have radiographs or volumes segmented by a running endpoint")
+    command.add_argument("files", nargs="+", metavar="FILE", help="as for predict: what the endpoint segments")
+    command.add_argument("--url", required=True, metavar="URL", help="of the app, such as https://chest.example/cxr")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    shown = "radiographs: json,png,overlay,dicom (default: png,json); volumes: json,nifti,seg,png,zip,image (default: nifti,json)"
+    command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
+    command.add_argument("--token-file", metavar="FILE", help="holds the token and nothing else; else the variable CHESTSEG_TOKEN is shown")
+    command.add_argument("--series", choices=("strict", "repair"), help="as for predict (default: the endpoint's setting)")
+    command.add_argument("--at-once", type=int, default=4, metavar="N", help="requests that are under way together (default: 4)")
 
 
 def _add_dicomweb(commands: Commands) -> None:
