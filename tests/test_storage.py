@@ -137,7 +137,7 @@ def test_a_working_copy_sends_what_changed_and_starts_from_the_bucket(uri: str) 
     with working_copy(uri, "driver") as copy:
         write(copy.folder, journal="1\n", bundle__weights="a", bundle__bundle_json="x")
         (copy.folder / "bundle/bundle_json").rename(copy.folder / "bundle/bundle.json")
-        write(copy.folder, **{".unfinished": "", "journal.sent": "5"})
+        write(copy.folder, **{".unfinished": "", "optuna.db": "", "ray__state": ""})
         copy.send()
         assert list(copy.objects.list()) == ["bundle/bundle.json", "bundle/weights", "journal"]
         with pytest.raises(ValueError, match="in use by another process"), working_copy(uri, "driver", wait=False):

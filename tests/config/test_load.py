@@ -45,7 +45,7 @@ def test_overrides_reach_into_lists_and_keep_their_types(config: Path) -> None:
         ("postprocessing.top_threshold=0.2", "below threshold"),
         ("data.sizes=[100]", "multiples of 32"),
         ("data.sizes=[256]", "size 512 is larger than all data.sizes"),
-        ("storage=s3://bucket/runs", "an address, not a folder"),
+        ("storage=http://bucket/runs", "neither a folder nor a bucket"),
         ("stages.0.epochs=[1,", "the value is not YAML"),
         ("data.sources.0.reader=kaggle", "data.sources.0.reader"),
         ("stages.0.optimiser.lr=.nan", "finite number"),

@@ -98,7 +98,7 @@ def test_the_real_sweep_is_as_large_as_it_must_be() -> None:
         ("set=[fold=all]", "set: \\[fold=0\\]"),
         ("set=[stages.0.early_stop=3]", "stages.0.early_stop would end a trial"),
         ("set=[stages.1.swa=null]", "give space.tail_lr, or swa.lr"),
-        ("storage=s3://bucket/x", "an address, not a folder"),
+        ("storage=http://bucket/x", "neither a folder nor a bucket"),
         ("base=other.yaml", "other.yaml: No such file"),
         ("name=A sweep", "name: "),
         ("trials=0", "trials: "),

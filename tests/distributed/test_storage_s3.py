@@ -1,6 +1,8 @@
 """The whole path with everything in a bucket of a real S3 server: the bits of a local run, through kills and outages."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,3 +190,29 @@ def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(
     assert [name for name in run.list("checkpoints") if name.endswith("state.json")]
     code, said = Driver(prepared, cluster, *more).wait()
     assert code == 0 and "going on at stage" in said, said[-4000:]
+
+
+def test_a_sweep_in_a_bucket_is_the_local_one_and_goes_on_from_there(prepared: Job, s3: S3Server) -> None:
+    folder = prepared.config.parent
+    sweep = {
+        "name": "sweep", "base": prepared.config.name, "trials": 2, "at_once": 1, "pruner": None, "metric": "val_dice",
+        "budget": {"unit": "flops", "per_trial": 1e9},
+        "space": {"stages": [1], "sizes": [32], "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        "validations": 2,
+    }  # fmt: skip
+    path = folder / "sweep.yaml"
+    path.write_text("# Made by a test.\n" + yaml.safe_dump(sweep))
+    changes = {"local": list(prepared.local[1::2]), "bucket": list(prepared.bucket[1::2])}
+    for place, storage in (("local", str(folder / "sweeps")), ("bucket", "s3://job/sweeps")):
+        assert main(["tune", str(path), *settings(storage=storage), "--set", f"set={json.dumps(changes[place])}"]) == 0
+    held = Objects("s3://job/sweeps/sweep")
+    ends = [[e for e in map(json.loads, text.splitlines()) if "weights" in json.dumps(e)] for text in (
+        (folder / "sweeps" / "sweep" / "journal.jsonl").read_text(), held.read("journal.jsonl").decode())]  # fmt: skip
+    weights = [sorted(re.findall(r'"weights": "(\w+)"', json.dumps(end))) for end in ends]
+    assert len(weights[0]) == 2 and weights[0] == weights[1]
+    names = held.list()
+    assert "result/trials.csv" in names and sum(name.endswith("bundle/bundle.json") for name in names) == 2
+    assert not [name for name in names if "/checkpoints/" in name or "optuna" in name]
+    more = [*settings(storage="s3://job/sweeps", trials=3), "--set", f"set={json.dumps(changes['bucket'])}"]
+    assert main(["tune", str(path), *more]) == 0
+    assert sum(name.endswith("bundle/bundle.json") for name in held.list()) == 3

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from chestseg.cli import train
 from chestseg.config import Asha, Sweep
+from chestseg.config.location import inside
 from chestseg.config.sweep import load_sweep
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.bucket_sweep import SweepBucket, sweep_folder
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.course import Course, directions_of
 from chestseg.distributed.dashboards import tell_dashboard
@@ -37,8 +39,14 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
             came to its end.
     """
     sweep = load_sweep(config_path, overrides)
+    require_shared(sweep.experiment.data.prepared, sweep.storage)
+    with sweep_folder(sweep) as (seen, bucket):
+        return _run(seen, sweep.folder, plan, bucket)
+
+
+def _run(sweep: Sweep, called: str, plan: bool, bucket: SweepBucket | None) -> int:
+    """As `run`, of a sweep whose folder is `called` so, and may be a copy."""
     base = sweep.experiment
-    require_shared(base.data.prepared, sweep.storage)
     dataset = PreparedDataset.open(base.data.prepared)
     dataset.require_split(base.data)
     require_metric(sweep, dataset)
@@ -48,23 +56,25 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
         journal = SweepJournal(folder)
         with attach(), tell_dashboard(folder):
             costs, planned = plan_sweep(sweep, dataset, journal)
-            print(f"sweep {folder}", *planned.lines(), sep="\n", flush=True)
+            print(f"sweep {called}", *planned.lines(), sep="\n", flush=True)
             if plan:
                 return 0
-            outcome = search(sweep, dataset, journal, costs, planned.at_once)
+            outcome = search(sweep, dataset, journal, costs, planned.at_once, bucket)
     print(f"\n{table(outcome.records, outcome.objectives)}")
     if not outcome.best:
         reasons = [record.extra.get("reason") for record in outcome.records if record.state == "failed"]
-        raise ValueError(f"{folder}: none of {len(outcome.records)} trials came to its end; the last that failed: {(reasons or ['-'])[-1]}")
+        raise ValueError(f"{called}: none of {len(outcome.records)} trials came to its end; the last that failed: {(reasons or ['-'])[-1]}")
     write_result(outcome, folder / RESULT)
     write_report(outcome, folder / RESULT)
-    print(folder / RESULT)
+    print(inside(called, RESULT))
     if sweep.retrain:
         return train.run(str(folder / RESULT / ALL))
     return 0
 
 
-def search(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal, costs: Costs, at_once: int) -> Outcome:
+def search(
+    sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal, costs: Costs, at_once: int, bucket: SweepBucket | None = None
+) -> Outcome:
     """Run all trials of a sweep that have not ended, on the attached cluster.
 
     Raises:
@@ -77,11 +87,13 @@ def search(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal, costs:
         ended = sum(record.state != "running" for record in held)
         print(f"going on: {ended} trials have ended, {len(held) - ended} resume", flush=True)
     keys = sweep.model_dump(mode="json", exclude={"storage", "optuna"})
-    course = Course(sweep, costs, conductor, dataset.hash)
+    course = Course(sweep, costs, conductor, dataset.hash, bucket)
     # Optuna's storage comes first: a study that is refused shall leave no run in MLflow.
     with course.mirrored(), open_sweep(base.tracking, folder, sweep.name, sweep.digest, keys) as runs, runs.sending():
         course.track(runs)
         run_course(course, base.training, folder, at_once)
+        if bucket:
+            bucket.hear_all()
     return Outcome(sweep, base, costs, conductor.records())
 
 

@@ -13,7 +13,6 @@ from chestseg.config.data import a_folder
 from chestseg.config.experiment import Experiment
 from chestseg.config.fit import check_fit
 from chestseg.config.load import load_experiment, parse, read_tree
-from chestseg.config.location import is_uri
 from chestseg.config.space import Space
 from chestseg.config.strict import Strict
 from chestseg.config.windows import Windows
@@ -71,19 +70,15 @@ class Sweep(Strict):
     at_once: int | None = Field(default=None, ge=1)
     """Trials that run side by side; as many as the cluster holds when null."""
     storage: str = "runs/sweeps"
-    """Folder, shared by all nodes, in which the sweep's own folder lies."""
+    """Folder, shared by all nodes, or URI, in which the sweep's own folder lies."""
     optuna: str = Field(default_factory=lambda told: f"sqlite:///{told.get('storage')}/{told.get('name')}/optuna.db")
-    """Optuna's storage; SQLite in the sweep's folder when left out."""
+    """Optuna's storage; SQLite in the sweep's folder, or in the driver's copy of it, when left out."""
     retrain: Literal["all"] | None = None
     """Train the best configuration on all folds afterwards."""
 
     @field_validator("storage")
     @classmethod
     def _a_folder(cls, storage: str) -> str:
-        if is_uri(storage):
-            raise ValueError(
-                "a sweep's journal and Optuna's database lie in a folder: give one that all nodes share, such as a mounted bucket"
-            )
         return a_folder(storage).rstrip("/")
 
     @model_validator(mode="after")

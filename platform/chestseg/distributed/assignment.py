@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from chestseg.distributed.bucket_run import Bucket
 from chestseg.distributed.score_trial import Scored, Scoring
 from chestseg.tracking.tracked_run import TrackedRun
 from chestseg.training.reporter import Report
@@ -21,6 +22,8 @@ class Assignment:
     run: TrackedRun = field(repr=False)
     scoring: Scoring = field(repr=False)
     gpu: bool = False
+    bucket: Bucket | None = field(default=None, repr=False)
+    """Where the run's folder lies, if not in a folder that all nodes share."""
     answers: str | None = None
     """Name of the actor where workers hear the driver's decisions; None where the trial is one process."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
 from chestseg.distributed.assignment import Assignment, Failed, Told, Validated
+from chestseg.distributed.bucket_sweep import SweepBucket
 from chestseg.distributed.score_trial import Scored, Scoring
 from chestseg.distributed.train import for_other_nodes, uses_gpu
 from chestseg.distributed.trial import CHECKPOINTS
@@ -46,6 +47,8 @@ class Course:
     costs: Costs
     conductor: Conductor
     dataset_hash: str
+    bucket: SweepBucket | None = None
+    """Where the sweep's folder lies in one: `sweep` then names a copy."""
     trouble: Exception | None = None
     over: bool = False
     """All trials have been handed out."""
@@ -106,6 +109,9 @@ class Course:
         match told:
             case Validated():
                 goes_on = self.conductor.report(number, told.step, self._compute(number, told.step), told.value)
+                if self.bucket:
+                    self.bucket.hear(self._trials[number])
+                    self.bucket.keep()
                 if not goes_on:
                     self._end(number, "pruned")
                 if self.answers is None:
@@ -144,6 +150,7 @@ class Course:
             label=name,
             experiment=for_other_nodes(experiment),
             run=run,
+            bucket=self.bucket.of(experiment) if self.bucket else None,
             scoring=Scoring(self.sweep.metric, self.sweep.second == "latency", self.sweep.windows),
             gpu=uses_gpu(experiment.training),
             answers=self.answers,
@@ -179,6 +186,9 @@ class Course:
         self._runs.close_trial(record.number, record.state, scores)
         if experiment:
             remove_leftovers(Path(experiment.run_folder), bundle=record.state == "complete")
+        if experiment and self.bucket:
+            self.bucket.hear(experiment)
+            self.bucket.remove(experiment, leftovers(bundle=record.state == "complete"))
 
     def _experiment(self, record: TrialRecord) -> Experiment | None:
         """What a trial trains, None where its budget does not allow it."""
@@ -214,9 +224,13 @@ def directions_of(sweep: Sweep) -> list[Direction]:
 
 def remove_leftovers(folder: Path, bundle: bool) -> None:
     """Remove from a run's folder what only a training needs; the snapshots stay where there is a `bundle` whose window was chosen."""
-    names = (*ONLY_WHILE_TRAINING, *(() if bundle else (SNAPSHOTS,)))
-    for path in (*(folder / name for name in names), *folder.glob(RAY_CHECKPOINTS)):
+    for path in (*(folder / name for name in leftovers(bundle)), *folder.glob(RAY_CHECKPOINTS)):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def leftovers(bundle: bool) -> tuple[str, ...]:
+    """Names in a run's folder of what only a training needs."""
+    return (*ONLY_WHILE_TRAINING, *(() if bundle else (SNAPSHOTS,)))
 
 
 def label(number: int, experiment: Experiment) -> str:

@@ -15,6 +15,7 @@ from chestseg.config import Experiment, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
 from chestseg.distributed.assignment import TOLD, Assignment, Failed, validated_in
+from chestseg.distributed.bucket_run import BucketCopy, at_work
 from chestseg.distributed.score_trial import Scored, score_trial
 from chestseg.distributed.train import record, settle_threads
 from chestseg.distributed.trial_workers import introduce, train_on_workers
@@ -66,11 +67,14 @@ def train_here(assignment: Assignment, experiment: Experiment) -> Scored:
     """Train and score in this process."""
     settle_threads(experiment.training)
     group = Group(device=torch.device("cuda" if assignment.gpu else "cpu"))
-    folder = Path(experiment.run_folder)
     dataset = PreparedDataset.open(experiment.data.prepared)
-    with gauges.cleared(experiment), assignment.run.recorder(sends=False) as recorder:
-        train(experiment, dataset, group, TrialReporter(recorder, experiment, assignment), folder)
-        return score_trial(experiment, dataset, assignment.scoring, group.device)
+    with (
+        at_work(assignment.bucket, experiment, assignment.run, group) as (own, run, copy),
+        gauges.cleared(own),
+        run.recorder(sends=False) as recorder,
+    ):
+        train(own, dataset, group, TrialReporter(recorder, own, assignment, copy), Path(own.run_folder))
+        return score_trial(own, dataset, assignment.scoring, group.device)
 
 
 class TrialReporter:
@@ -79,13 +83,13 @@ class TrialReporter:
     So the driver holds every report that a checkpoint is past: whoever is killed between the two trains and reports that epoch again.
     """
 
-    def __init__(self, recorder: Recorder, experiment: Experiment, assignment: Assignment) -> None:
-        self.recorder, self.experiment, self.assignment = recorder, experiment, assignment
+    def __init__(self, recorder: Recorder, experiment: Experiment, assignment: Assignment, copy: BucketCopy | None = None) -> None:
+        self.recorder, self.experiment, self.assignment, self.copy = recorder, experiment, assignment, copy
         self.checkpoints = FolderReporter(Path(experiment.run_folder, CHECKPOINTS))
 
     def resume(self, digest: str) -> Checkpoint | None:
-        """The newest checkpoint in the run's folder."""
-        return self.checkpoints.resume(digest)
+        """The newest checkpoint in the run's folder, or in the bucket."""
+        return self.copy.resume(digest) if self.copy else self.checkpoints.resume(digest)
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """Record, let the driver decide where the epoch was validated, and keep the checkpoint."""
@@ -93,7 +97,9 @@ class TrialReporter:
         record(self.recorder, self.experiment, report, checkpoint, shown=validated is not None)
         if validated:
             tune.report({TOLD: validated})
-        if checkpoint:
+        if self.copy:
+            self.copy.keep(report, checkpoint)
+        elif checkpoint:
             self.checkpoints.report(report, checkpoint)
 
 

@@ -17,6 +17,7 @@ from chestseg.config import Experiment, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.answers import wait_for_answer
 from chestseg.distributed.assignment import TOLD, Assignment, validated_in
+from chestseg.distributed.bucket_run import BucketCopy, at_work
 from chestseg.distributed.score_trial import Scored, score_trial
 from chestseg.distributed.train import RayReporter, join_group, told, trainer_of
 from chestseg.tracking.recorder import Recorder
@@ -61,17 +62,20 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     assignment: Assignment = config["assignment"]
     experiment = experiment_from(json.loads(config["experiment"]))
     group = join_group(experiment.training)
-    if group.rank:
-        return _share_training(assignment, experiment, group, None)
-    introduce(assignment.label)
-    with assignment.run.recorder(sends=False) as recorder:
-        return _share_training(assignment, experiment, group, recorder)
+    with at_work(assignment.bucket, experiment, assignment.run, group) as (own, run, copy):
+        if group.rank:
+            return _share_training(assignment, own, group, None, copy)
+        introduce(assignment.label)
+        with run.recorder(sends=False) as recorder:
+            return _share_training(assignment, own, group, recorder, copy)
 
 
-def _share_training(assignment: Assignment, experiment: Experiment, group: Group, recorder: Recorder | None) -> dict[str, Any]:
+def _share_training(
+    assignment: Assignment, experiment: Experiment, group: Group, recorder: Recorder | None, copy: BucketCopy | None
+) -> dict[str, Any]:
     dataset = PreparedDataset.open(experiment.data.prepared)
     try:
-        train(experiment, dataset, group, SharedReporter(recorder, experiment, assignment, group), Path(experiment.run_folder))
+        train(experiment, dataset, group, SharedReporter(recorder, experiment, assignment, group, copy), Path(experiment.run_folder))
         if group.rank == 0:
             return {"scored": score_trial(experiment, dataset, assignment.scoring, group.device)}
     except Stopped:
@@ -84,8 +88,10 @@ def _share_training(assignment: Assignment, experiment: Experiment, group: Group
 class SharedReporter(RayReporter):
     """Reports to Ray Train on every worker; after a validated epoch all of them hear the driver's decision before they go on."""
 
-    def __init__(self, recorder: Recorder | None, experiment: Experiment, assignment: Assignment, group: Group) -> None:
-        super().__init__(recorder, experiment)
+    def __init__(
+        self, recorder: Recorder | None, experiment: Experiment, assignment: Assignment, group: Group, copy: BucketCopy | None = None
+    ) -> None:
+        super().__init__(recorder, experiment, copy)
         self.assignment, self.group = assignment, group
 
     def shows(self, report: Report) -> bool:

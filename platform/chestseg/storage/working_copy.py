@@ -20,8 +20,8 @@ KEPT = 2
 """Checkpoints in the bucket."""
 MARKERS = ("bundle.json", "prepared.json")
 """Files that say a folder is whole: taken away before it changes, put when it has."""
-STAYS = (".*", "*/.*", f"{CHECKPOINTS}/*", "checkpoint_manager_snapshot.json")
-"""Unfinished files, checkpoints, which go their own way, and Ray Train's own."""
+STAYS = (".*", "*/.*", f"{CHECKPOINTS}/*", "checkpoint_manager_snapshot.json", "ray/*", "optuna.db*")
+"""Unfinished files, checkpoints, which go their own way, Ray's own, and Optuna's database, which is told from the journal."""
 ORIGIN = ".uri"
 """File in a copy that says of what."""
 
@@ -35,13 +35,13 @@ class WorkingCopy:
         self.uri, self.folder, self.objects = uri, folder, Objects(uri)
         self._known: dict[str, Stamp] = {}
 
-    def fetch(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
-        """Bring what is wanted of the bucket's content, over what is here; checkpoints are brought by `fetch_checkpoint`.
+    def fetch(self, wanted: Callable[[str], bool] = lambda name: True, under: str = "") -> None:
+        """Bring what is wanted of the content, or of a folder in it, over what is here; checkpoints come by `fetch_checkpoint`.
 
         Raises:
             ValueError: the bucket is away or refuses.
         """
-        found = {name: told for name, told in self.objects.list().items() if wanted(name) and not _stays(name)}
+        found = {name: told for name, told in self.objects.list(under).items() if wanted(name) and not _stays(name)}
         self.objects.download_all(found, self.folder)
         self._known |= {name: _stamp(self.folder / name) for name in found}
 

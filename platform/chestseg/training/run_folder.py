@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chestseg.config import Experiment
@@ -19,6 +19,11 @@ HEAVY = (f"{SNAPSHOTS}/", "probabilities/", FINAL)
 """What only its workers need."""
 LEFT = 10.0
 """Seconds that a bucket is still asked after something went wrong."""
+
+
+def is_light(name: str) -> bool:
+    """Whether it is fetched where nobody trains."""
+    return not name.startswith(HEAVY)
 
 
 @contextlib.contextmanager
@@ -45,10 +50,10 @@ def seen_in(copy: WorkingCopy, experiment: Experiment) -> Experiment:
 
 
 @contextlib.contextmanager
-def folder_copy(uri: str, role: str) -> Iterator[WorkingCopy]:
-    """A copy of a run's folder, less what only its workers need, that is sent when the block ends, in whatever way. Raises as above."""
+def folder_copy(uri: str, role: str, wanted: Callable[[str], bool] = is_light) -> Iterator[WorkingCopy]:
+    """A copy of what is `wanted` of a run's or a sweep's folder, sent when the block ends, in whatever way. Raises as above."""
     with working_copy(uri, role, wait=False) as copy:
-        copy.fetch(is_light)
+        copy.fetch(wanted)
         try:
             yield copy
         except BaseException:
@@ -59,11 +64,6 @@ def folder_copy(uri: str, role: str) -> Iterator[WorkingCopy]:
                 print(f"chestseg: note: {error}", file=sys.stderr)
             raise
         _send(copy)
-
-
-def is_light(name: str) -> bool:
-    """Whether it is fetched where nobody trains."""
-    return not name.startswith(HEAVY)
 
 
 def _send(copy: WorkingCopy) -> None:
