@@ -13,6 +13,7 @@ import pytest
 
 from chestseg.config import load_experiment
 from chestseg.config.ablation import load_ablation
+from chestseg.config.external import load_external
 from chestseg.config.sweep import load_sweep
 
 ROOT = Path(__file__).parent.parent
@@ -25,7 +26,8 @@ SCRIPTS = sorted((ROOT / "jobs").glob("*.py"))
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
 SWEEPS = [path for path in CONFIGS if "_tune" in path.stem]
 ABLATIONS = [path for path in CONFIGS if "_ablation" in path.stem]
-EXPERIMENTS = [path for path in CONFIGS if path not in SWEEPS + ABLATIONS]
+LISTS = [path for path in CONFIGS if "_external" in path.stem]
+EXPERIMENTS = [path for path in CONFIGS if path not in SWEEPS + ABLATIONS + LISTS]
 LONGEST_FILE = 300
 LONGEST_BODY = 60
 MODULE_NAMES_THAT_SAY_NOTHING = {"manager", "helper", "helpers", "util", "utils", "common", "base", "misc"}
@@ -93,6 +95,12 @@ def test_a_sweep_is_good_and_starts_with_its_command(path):
 def test_an_ablation_is_good_and_starts_with_its_command(path):
     assert starts_with_its_command(path, "ablate")
     assert load_ablation(path).name
+
+
+@pytest.mark.parametrize("path", LISTS, ids=name_of)
+def test_a_list_of_datasets_is_good_and_starts_with_its_command(path):
+    assert starts_with_its_command(path, "external")
+    assert load_external(path).name
 
 
 def test_there_are_experiments_and_sweeps():

@@ -32,7 +32,7 @@ from tests.servers import mlflow_server, postgresql
 MODEL = "cxr-gate"
 Register = Callable[..., str]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def teach(dataset: PreparedDataset) -> dict[str, float]:

@@ -1,0 +1,51 @@
+"""One model on several datasets, beside published figures."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from chestseg.bundle import save_bundle
+from chestseg.cli import main
+from tests.evaluation.prepared import write_prepared
+from tests.inference.tiny import tiny_network, tiny_spec
+
+
+def write_list(tmp_path: Path, track: str = "cxr", **changed: object) -> str:
+    spec = tiny_spec().model_copy(update={"track": track})
+    save_bundle(tmp_path / "bundle", spec, tiny_network().state_dict())
+    tree = {
+        "name": "lists",
+        "model": str(tmp_path / "bundle"),
+        "datasets": [{"name": name, "prepared": str(write_prepared(tmp_path / name).folder)} for name in ("one", "two")],
+        "published": [{"method": "theirs", "source": "a paper", "values": {"two": 0.405, "three": 0.5}}],
+        "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "lists"},
+        "storage": str(tmp_path / "runs"),
+    }
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump(tree | changed))
+    return str(tmp_path / "list.yaml")
+
+
+@pytest.mark.slow
+def test_the_table_beside_what_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["external", write_list(tmp_path)]) == 0
+    with open(tmp_path / "runs" / "lists" / "external.csv", newline="") as file:
+        head, ours, theirs = csv.reader(file)
+    assert head == ["", "one", "two", "three", "source"] and theirs == ["theirs", "-", "0.405", "0.500", "a paper"]
+    assert ours[0] == "tiny (this model)" and 0 <= float(ours[1]) <= 1 and ours[1] == ours[2] and ours[3] == "-"
+    page = (tmp_path / "runs" / "lists" / "external.html").read_text()
+    assert "a paper" in page and "case-" not in page and (tmp_path / "runs" / "lists" / "two" / "report.html").exists()
+    assert "theirs" in capsys.readouterr().out
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name("lists").experiment_id])
+    assert {"one_mean_dice", "two_mean_dice"} <= run.data.metrics.keys()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["external", write_list(tmp_path, track="ct")]) == 2
+    assert "give a model and a dataset of one track" in capsys.readouterr().err
+    assert main(["external", write_list(tmp_path, datasets=[{"name": "one", "prepared": str(tmp_path / "none")}])]) == 2
+    assert "no prepared dataset" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
