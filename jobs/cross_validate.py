@@ -5,4 +5,4 @@ import sys
 from chestseg.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["cross_validate", *sys.argv[1:]]))
+    sys.exit(main(["cross-validate", *sys.argv[1:]]))

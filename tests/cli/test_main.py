@@ -19,7 +19,7 @@ LINES = {
     "evaluate": ["CONFIG", "--model", "bundle", "--split", "test", "--output", "out"],
     "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle"],
     "promote": ["CONFIG", "--rollback"],
-    "cross_validate": ["CONFIG", "--set", "choose={}"],
+    "cross-validate": ["CONFIG", "--set", "choose={}"],
     "ablate": ["ABLATION", "--set", "folds=[0]"],
     "external": ["LIST"],
     "sync": ["runs/x"],
@@ -34,7 +34,7 @@ def test_the_parser_gives_each_command_the_arguments_its_run_takes(command):
     arguments = vars(build_parser().parse_args([command, *LINES[command]]))
     assert arguments.pop("command") == command
     assert arguments.pop("debug") is False
-    module = importlib.import_module(f"chestseg.cli.{command}")
+    module = importlib.import_module(f"chestseg.cli.{command.replace('-', '_')}")
     inspect.signature(module.run).bind(**arguments)
 
 

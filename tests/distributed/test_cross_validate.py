@@ -18,7 +18,7 @@ from chestseg.inference.golden import check_golden
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.promotion import version_under
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
     }  # fmt: skip
     (folder / "folds.yaml").write_text(yaml.safe_dump(tree))
     assert main(["prepare", str(folder / "folds.yaml")]) == 0
-    assert main(["cross_validate", str(folder / "folds.yaml")]) == 0
+    assert main(["cross-validate", str(folder / "folds.yaml")]) == 0
     return folder / "folds.yaml"
 
 
@@ -85,5 +85,5 @@ def test_one_fold_is_refused(config: Path, tmp_path: Path, capsys: pytest.Captur
     experiment = load_experiment(config)
     dataset = PreparedDataset.open(experiment.data.prepared)
     assert np.unique(dataset.fold[dataset.indices("train")]).tolist() == [0, 1]
-    assert main(["cross_validate", str(config), "--set", "storage=s3://x/y"]) == 2
+    assert main(["cross-validate", str(config), "--set", "storage=s3://x/y"]) == 2
     assert "keeps its folds in a folder that all nodes share" in capsys.readouterr().err

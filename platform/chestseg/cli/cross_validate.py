@@ -1,4 +1,4 @@
-"""`chestseg cross_validate`: every fold held out once, one out-of-fold table, and the ensemble of all networks as the candidate."""
+"""`chestseg cross-validate`: every fold held out once, one out-of-fold table, and the ensemble of all networks as the candidate."""
 
 import json
 from collections.abc import Sequence

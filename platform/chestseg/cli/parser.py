@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_config_command(commands, "prepare", "decode the sources once into the prepared dataset")
     _add_config_command(commands, "train", "run the resolution schedule and register the bundle as candidate")
-    _add_config_command(commands, "cross_validate", "train with each fold held out once, and register the ensemble as candidate")
+    _add_config_command(commands, "cross-validate", "train with each fold held out once, and register the ensemble as candidate")
     _add_tune(commands)
     _add_config_command(commands, "ablate", "train an experiment's variations and compare them", "ablation", "folds=[0,1]")
     _add_dashboards(commands)
