@@ -16,13 +16,15 @@ const ui = {
   slices: at("slices"),
   // How far it is: a share from 0 to 1, or null where nobody knows.
   progress(words, share = null) {
-    if (at("doing").textContent !== words) at("doing").textContent = words;
+    const phase = words.split(",")[0];
+    if (at("phase").textContent !== phase) at("phase").textContent = phase; // read aloud, without each percent
+    at("doing").textContent = words;
     if (share === null) at("progress").removeAttribute("value");
     else at("progress").value = share;
   },
   say(words) { at("status").textContent = words; },
   note(words) { show("viewer-note", Boolean(words)); at("viewer-note").textContent = words ?? ""; },
-  // `numbers`: [name, words]; `saves`: [name, function that returns {blob, name, note}].
+  // `words`: the finding; `numbers`: [name, words]; `saves`: [name, function that returns {blob, name, note}].
   found(words, numbers, saves) {
     at("finding").textContent = words;
     at("numbers").replaceChildren(...numbers.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
@@ -84,7 +86,10 @@ async function take(files, doing = (mine, signal) => track.segment(files, mine, 
   const mute = new Proxy(ui, { get: (all, name) => (work === mine || typeof all[name] !== "function" ? all[name] : () => {}) });
   try {
     await doing(mute, mine.signal);
-    if (work === mine) { ui.say(""); at("finding").focus({ preventScroll: true }); }
+    if (work !== mine) return;
+    ui.say("Done.");
+    at("viewer").scrollIntoView({ block: "nearest" });
+    at("finding").focus({ preventScroll: true });
   } catch (error) {
     if (work === mine) fail(error);
   } finally {
@@ -94,8 +99,8 @@ async function take(files, doing = (mine, signal) => track.segment(files, mine, 
 
 // --- token and model
 
-function showAccess() {
-  at("access-state").textContent = token.get() ? "set" : "not set";
+function showAccess(needed = true) {
+  at("access-state").textContent = token.get() ? "set" : needed ? "not set" : "not needed here";
   show("forget", Boolean(token.get()));
 }
 
@@ -109,6 +114,7 @@ async function showModel() {
     const { data } = await ask("v1/models");
     at("model").textContent = `Model: ${modelName(data.champion)}`;
     show("error", false);
+    showAccess(false);
   } catch (error) {
     at("model").textContent = error.status === 401 ? "Model: told once you have access" : "Model: not known yet";
     if (error.status === 401) {
@@ -137,8 +143,6 @@ at("forget").addEventListener("click", () => { token.forget(); showAccess(); sho
 
 for (const id of ["file", "folder"]) {
   at(id).addEventListener("change", () => { const files = [...at(id).files]; at(id).value = ""; if (files.length) take(files); });
-  at(id).addEventListener("focus", () => at(id === "file" ? "choose" : "choose-folder").classList.toggle("focus", at(id).matches(":focus-visible")));
-  at(id).addEventListener("blur", () => at(id === "file" ? "choose" : "choose-folder").classList.remove("focus"));
 }
 if (track.several) {
   at("file").multiple = true;

@@ -11,7 +11,6 @@ let watch = null;
 
 export async function segment(files, ui, signal) {
   const [file] = files;
-  if (files.length > 1) ui.say("Several files: the first is taken.");
   const busy = (seconds) => ui.progress(`All replicas are busy: trying again in ${seconds} s`);
   const told = (share) => (share < 1 ? ui.progress(`Sending, ${Math.round(share * 100)} %`, share) : ui.progress("Segmenting"));
   ui.progress("Sending", 0);
@@ -24,7 +23,8 @@ export async function segment(files, ui, signal) {
   ui.canvas.setAttribute("role", "img");
   ui.canvas.setAttribute("aria-label", `Radiograph${answer.present ? " with the segmented region in orange" : ""}`);
   view.controls();
-  if (!answer.present) ui.note("The mask is empty: nothing is drawn over the image.");
+  const first = files.length > 1 ? `This is the first of the ${files.length} files. ` : "";
+  ui.note(first + (answer.present ? "" : "The mask is empty: nothing is drawn over the image."));
 }
 
 function numbersOf(answer) {

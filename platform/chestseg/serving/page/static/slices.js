@@ -7,6 +7,7 @@ const ORANGE = { R: [230, 230], G: [159, 159], B: [0, 0], A: [0, 255], I: [0, 25
 const WINDOWS = [["-600 1500", "Lung"], ["40 400", "Soft tissue"], ["400 1800", "Bone"], ["", "As set below"]];
 // Which axis of a RAS+ volume a view's slices are counted along, and NiiVue's number of the view.
 const VIEWS = { axial: { axis: 2, type: 0 }, coronal: { axis: 1, type: 1 }, sagittal: { axis: 0, type: 2 }, all: { axis: 2, type: 3 } };
+const TO_DICOM = [-1, -1, 1]; // NIfTI counts to the right, front and head, DICOM to the left, back and head
 const KEYS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity };
 const GZIP = [0x1f, 0x8b];
 let viewer = null;
@@ -105,7 +106,7 @@ class Slices {
   words(place) {
     const at = [...viewer.scene.crosshairPos];
     at[this.view.axis] = (place + 0.5) / this.count;
-    return `${place + 1} of ${this.count}, ${"xyz"[this.view.axis]} ${viewer.frac2mm(at)[this.view.axis].toFixed(0)} mm`;
+    return `${place + 1} of ${this.count}, ${"xyz"[this.view.axis]} ${(TO_DICOM[this.view.axis] * viewer.frac2mm(at)[this.view.axis]).toFixed(0)} mm`;
   }
 
   controls(present) {
