@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import ipaddress
 import json
 import os
 import shutil
@@ -61,12 +62,17 @@ class Client:
         patience_s: seconds for which a request that is answered 429 or 503 is sent again, each time after the answer's Retry-After.
 
     Raises:
-        ValueError: no http or https URL.
+        ValueError: no http or https URL, or a token that would go unencrypted to another machine.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = TIMEOUT_S, patience_s: float = PATIENCE_S) -> None:
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url}: give the app's address, such as https://chest.example/cxr")
+        if token and parts.scheme == "http" and not _is_here(parts.hostname):
+            raise ValueError(
+                f"{url}: a token is not sent unencrypted to another machine: give an https address, or forward the port by ssh -L"
+            )
         self.url, self.token, self.timeout_s, self.patience_s = url.rstrip("/"), token, timeout_s, patience_s
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -190,6 +196,15 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_token(path: str | Path) -> str:

@@ -24,7 +24,7 @@ from chestseg.serving.page.routes import VIEWER
 from chestseg.serving.radiographs import radiographs
 from tests.conftest import ROOT
 from tests.page.in_browser import DESKTOP, PHONE, browser
-from tests.serving.ct_app import OTHER, WARD, CtApp, running, save_tiny, settings_for
+from tests.serving.ct_app import OTHER, WARD, CtApp, running, settings_for, tiny_ct
 from tests.serving.served import ServePort, tiny_bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow]
@@ -53,9 +53,8 @@ def cxr(serve_port: ServePort, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def ct(serve_port: ServePort, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CtApp]:
-    assert serve_port.port
-    model = model_of("ct", lambda: save_tiny(tmp_path_factory.mktemp("model") / "bundle"))
-    with running(settings_for(model, tmp_path_factory.mktemp("ct")), "page-ct") as app:
+    model = model_of("ct", lambda: str(tiny_ct(tmp_path_factory.mktemp("model") / "bundle").folder))
+    with running(serve_port, settings_for(model, tmp_path_factory.mktemp("ct")), "page-ct") as app:
         yield app
 
 
@@ -265,7 +264,7 @@ def test_it_fits_phone_and_desktop_in_light_and_dark(
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab_alone(ct: CtApp, look: Callable[[str], Seen], files: Path) -> None:
-    page = look(ct.url).open()
+    page = look(str(ct.client.base_url)).open()
     page.get_by_text("This service asks for an access token.").wait_for()
     send(page, files / "ct.nii.gz")
     assert "Authorization: Bearer" in page.inner_text("[role=alert]")
@@ -296,7 +295,7 @@ def opened(seen: Seen, token: str = WARD, **options: Any) -> Any:
 
 @pytest.mark.usefixtures("viewer")
 def test_slices_of_a_volume_are_scrolled(ct: CtApp, files: Path, look: Callable[[str], Seen], pictures: Path) -> None:
-    page = opened(look(ct.url))
+    page = opened(look(str(ct.client.base_url)))
     send(page, files / "ct.nii.gz")
     assert page.inner_text("#finding") == "Infiltrates found" and " ml" in page.inner_text("#numbers")
     slice_ = page.get_by_label("Slice")
@@ -322,15 +321,15 @@ def test_slices_of_a_volume_are_scrolled(ct: CtApp, files: Path, look: Callable[
     page.get_by_label("View").select_option("Sagittal")
     assert slice_.get_attribute("max") != str(23) or (shot_of(page) != bare).any()
     job = page.evaluate("location.hash.slice(1)")
-    assert saved(page, "Mask (NIfTI)") == ct.ask(f"/v1/jobs/{job}/result?format=nifti").body
+    assert saved(page, "Mask (NIfTI)") == ct.ask(f"/v1/jobs/{job}/result?format=nifti").content
     page.get_by_role("button", name="Delete from the service").click()
     page.get_by_text("The result was deleted").wait_for()
-    assert ct.ask(f"/v1/jobs/{job}").status == 404
+    assert ct.ask(f"/v1/jobs/{job}").status_code == 404
 
 
 @pytest.mark.usefixtures("viewer")
 def test_a_series_is_shown_as_the_service_read_it_also_after_a_reload(ct: CtApp, files: Path, look: Callable[[str], Seen]) -> None:
-    page = opened(look(ct.url), OTHER, width=PHONE, scheme="dark")
+    page = opened(look(str(ct.client.base_url)), OTHER, width=PHONE, scheme="dark")
     send(page, *sorted((files / "series").iterdir()))
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE
     first = shot_of(page)
@@ -349,7 +348,7 @@ def test_a_volume_that_is_none_and_one_that_can_not_be_shown(ct: CtApp, files: P
 
         page.route(re.compile(r"/page-ct/$"), answer)
 
-    page = opened(look(ct.url), before=unfetched)
+    page = opened(look(str(ct.client.base_url)), before=unfetched)
     send(page, files / "note.txt")
     assert "not a NIfTI" in page.inner_text("[role=alert]")
     send(page, files / "ct.nii.gz")
