@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -24,9 +25,11 @@ from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.storage.objects import PATIENCE, Objects
 from tests.servers import S3Server, s3_server
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
+EPOCHS = 24
+"""Of a step each: enough for a kill to come in between."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def job(tmp_path_factory: pytest.TempPathFactory, cluster, s3: S3Server) -> Job:
             "prepared": "unsaid", "sizes": [32], "folds": 2, "test_share": 0.25,
         },
         "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{"size": 32, "epochs": 4, "batch": 4, "micro_batch": 2, "swa": {"last": 2, "batch_norm_batches": 2}}],
+        "stages": [
+            {"size": 32, "epochs": EPOCHS, "batch": 4, "micro_batch": 2, "validate_every": 4, "swa": {"last": 2, "batch_norm_batches": 2}}
+        ],
         "training": {"precision": "fp32", "checkpoint_every": 1},
         "tracking": {"experiment": "job", "model": None},
     }  # fmt: skip
@@ -99,16 +104,23 @@ class Driver:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def wait(self) -> tuple[int, str]:
         """Its exit code, and what it said."""
-        return self.process.wait(280), self.log.read_text()
+        return self.process.wait(600), self.log.read_text()
 
     def wait_for_checkpoints(self, run: Objects, count: int) -> None:
-        deadline, steps = time.monotonic() + 240, set[str]()
+        deadline, steps = time.monotonic() + 600, set[str]()
         while len(steps) < count:
             steps |= {name for name in run.list("checkpoints") if name.endswith("state.json")}
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()[-4000:]
@@ -127,9 +139,8 @@ def test_a_dataset_in_a_bucket_is_the_local_one(prepared: Job, capfd: pytest.Cap
 
 def test_a_run_killed_in_mid_way_goes_on_in_the_bucket_and_ends_with_the_bits_of_a_local_one(prepared: Job, cluster) -> None:
     run = prepared.bucket_run()
-    driver = Driver(prepared, cluster)
-    driver.wait_for_checkpoints(run, 2)
-    driver.kill()
+    with Driver(prepared, cluster) as driver:
+        driver.wait_for_checkpoints(run, 1)
     assert "final.safetensors" not in run.list()
     code, said = Driver(prepared, cluster).wait()
     assert code == 0, said[-4000:]
@@ -147,7 +158,7 @@ def test_mlflow_has_each_point_once(prepared: Job) -> None:
         [stage] = [r for r in client.search_runs(["1"]) if "mlflow.parentRunId" in r.data.tags]
         assert stage.info.status == "FINISHED"
         histories.append([(point.step, point.value) for point in client.get_metric_history(stage.info.run_id, "loss")])
-    assert histories[0] == histories[1] and len(histories[0]) == 4
+    assert histories[0] == histories[1] and len(histories[0]) == EPOCHS
 
 
 def test_evaluate_and_predict_take_uris(prepared: Job, tmp_path: Path) -> None:
@@ -168,24 +179,24 @@ def test_evaluate_and_predict_take_uris(prepared: Job, tmp_path: Path) -> None:
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster, s3: S3Server) -> None:
     more = settings(storage="s3://job/outage", tracking__uri=f"sqlite:///{prepared.config.parent}/outage.db")
     run = Objects(prepared.bucket_run().uri.replace("/runs/", "/outage/"))
-    driver = Driver(prepared, cluster, *more)
-    driver.wait_for_checkpoints(run, 1)
-    s3.stop()
-    time.sleep(3)
-    s3.start()
-    code, said = driver.wait()
+    with Driver(prepared, cluster, *more) as driver:
+        driver.wait_for_checkpoints(run, 1)
+        s3.stop()
+        time.sleep(3)
+        s3.start()
+        code, said = driver.wait()
     assert code == 0, said[-4000:]
     assert run.read("final.safetensors") == (prepared.local_run() / "final.safetensors").read_bytes()
 
 
 def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(prepared: Job, cluster, s3: S3Server) -> None:
-    more = settings(storage="s3://job/away", tracking__uri=f"sqlite:///{prepared.config.parent}/away.db", stages__0__epochs=30)
+    more = settings(storage="s3://job/away", tracking__uri=f"sqlite:///{prepared.config.parent}/away.db", stages__0__epochs=48)
     run = Objects(load_experiment(prepared.config, [*prepared.bucket[1::2], *more[1::2]]).run_folder)
-    driver = Driver(prepared, cluster, *more, patience=0)
-    driver.wait_for_checkpoints(run, 1)
-    s3.stop()
-    code, said = driver.wait()
-    s3.start()
+    with Driver(prepared, cluster, *more, patience=0) as driver:
+        driver.wait_for_checkpoints(run, 1)
+        s3.stop()
+        code, said = driver.wait()
+        s3.start()
     assert code == 2 and "no answer for 0 s" in said.splitlines()[-1], said[-4000:]
     assert [name for name in run.list("checkpoints") if name.endswith("state.json")]
     code, said = Driver(prepared, cluster, *more).wait()
