@@ -39,16 +39,18 @@ def pretend_another_ray() -> None:
     ray.shutdown()
 
 
-def run(config: str, other_code: str) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1"})
+def run(config: str, other_code: str, dashboard_port: str) -> None:
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": int(dashboard_port)},
+    )
     try:
         cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"PYTHONPATH": other_code})
         doomed = cluster.add_node(num_cpus=1)
         cluster.remove_node(doomed, allow_graceful=False)
         os.environ["RAY_ADDRESS"] = cluster.address
-        ray.init(
-            address=cluster.address, logging_level="ERROR", log_to_driver=False
-        )  # as a submitted job is, whose code nodes find where they look
+        # Connected beforehand, as a submitted job is: nodes then find the code where they look themselves.
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         print(main(["doctor", config, "--json"]), flush=True)
         show_a_node_that_hangs(cluster.worker_nodes.copy().pop())
         pretend_another_ray()

@@ -60,7 +60,7 @@ def test_of_three_nodes_one_is_whole_one_has_other_code_and_one_is_lost(config: 
         subprocess.run(["cp", "-r", ROOT / "platform", other], check=True)
         (other / "chestseg" / "distributed" / "train.py").write_text('"""Other code."""\n')
         env = os.environ | {"RAY_TMPDIR": short, "PYTHONPATH": str(ROOT / "platform")}
-        program = [sys.executable, doctored.__file__, str(config), str(other)]
+        program = [sys.executable, doctored.__file__, str(config), str(other), str(free_port())]
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=280)
     assert not done.returncode, done.stderr[-3000:]
     told, code, hanging, mismatch, code_of_mismatch = values(done.stdout)
