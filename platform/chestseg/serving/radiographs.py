@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeAlias, cast
 import cv2
 import numpy as np
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import Application
@@ -28,6 +27,7 @@ from chestseg.serving.front import Refusal, errors, front, refusing
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
 from chestseg.serving.page.routes import add_page
+from chestseg.serving.radiograph_answers import MODELS, Segmentation
 from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter
 from chestseg.serving.uploads import wanted_format, whole_upload
 
@@ -43,36 +43,6 @@ FIRST_GUESS = 512
 LARGEST_DRAW = 2**64
 
 logger = logging.getLogger("chestseg.serving")
-
-
-class ModelName(BaseModel):
-    """Which version answered."""
-
-    name: str = Field(examples=["cxr-pneumothorax"])
-    version: str | None = Field(examples=["7"])
-    """Of the registry; null for a bundle that is in none."""
-    run_id: str | None = Field(examples=["288f1469bb774a50a86a7ea03d183a77"])
-    digest: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
-
-
-class Segmentation(BaseModel):
-    """What was found on one radiograph; for research use only."""
-
-    model_config = ConfigDict(json_schema_extra={"description": "What was found on one radiograph; for research use only."})
-    height: int = Field(examples=[1024])
-    width: int = Field(examples=[1024])
-    probability: float = Field(description="of disease, 0 to 1", examples=[0.913482])
-    present: bool = Field(description="whether the mask holds a pixel", examples=[True])
-    area_px: int = Field(examples=[20412])
-    area_cm2: float | None = Field(description="null where the file has no credible pixel spacing", examples=[41.7])
-    rle: str = Field(description="gap and run length in turn, down the columns; -1 when empty (SIIM-ACR)", examples=["407576 2 1021 7"])
-    model: ModelName
-    timings_ms: dict[str, float] = Field(examples=[{"read": 0.4, "decode": 9.1, "preprocess": 0.8, "queue": 0.1, "model": 61.0}])
-    batch: int = Field(description="radiographs the network computed at once", examples=[3])
-    request_id: str = Field(examples=["0f8fad5b-d9cb-469f"])
-    picture: str | None = Field(
-        default=None, description="PNG, 8-bit grey, in base64; only where it was asked for", examples=["iVBORw0KGgo"]
-    )
 
 
 class Radiographs:
@@ -95,7 +65,8 @@ class Radiographs:
             openapi_extra={"requestBody": body},
             summary="Segment one radiograph: DICOM, PNG or JPEG, as the body itself or as `file` of a form",
         )(self.segment)
-        app.get("/v1/models", responses=errors(503), summary="Versions that are served")(self.models)
+        told = {200: {"content": {"application/json": {"example": MODELS}}}}
+        app.get("/v1/models", responses=told | errors(503), summary="Versions that are served")(self.models)
         app.get("/readyz", include_in_schema=False)(self.ready)
         add_page(app, "cxr")
         return app

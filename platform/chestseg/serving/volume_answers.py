@@ -7,7 +7,14 @@ from pydantic import BaseModel, Field
 
 from chestseg.serving.volume_job import Job, State
 
-MODEL = {"name": "ct-covid-infiltrate", "version": "3", "run_id": "9f0e5b7d", "digest": "6b86b273ff34fce1"}
+MODEL = {
+    "name": "ct-covid-infiltrate",
+    "version": "3",
+    "run_id": "9f0e5b7d41c84b0a8a5d4f0b6c1e2d37",
+    "digest": "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
+}
+MODELS = {"champion": MODEL, "refused": {}, "registry_reachable": True, "device": "cuda", "precision": "bfloat16"}
+JOB = "/ct/v1/jobs/9b2d5f0c2a9e4f8d8d0f5a4e1c7b3a60"
 RESULT = {
     "shape": [300, 512, 512], "spacing_mm": [1.0, 0.75, 0.75], "probability": 0.98, "present": True, "volume_ml": 151.2, "lung_ml": 4320.0,
     "lung_share": 0.035, "lesions": 4, "seg_refused": None, "model": MODEL,
@@ -37,7 +44,8 @@ class JobAnswer(BaseModel):
     error: str | None = Field(description="Why it failed.", examples=["upload: truncated or damaged NIfTI: copy or export it again"])
     result: dict[str, Any] | None = Field(description="The numbers, once it is done.", examples=[RESULT])
     links: dict[str, str] = Field(
-        description="Paths: of the job, and of its result in each format that it has.", examples=[{"self": "/ct/v1/jobs/9b2d"}]
+        description="Paths: of the job, and of its result in each format that it has.",
+        examples=[{"self": JOB, "nifti": f"{JOB}/result?format=nifti"}],
     )
 
 

@@ -23,7 +23,7 @@ from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.page.routes import add_page
 from chestseg.serving.uploads import wanted_format
-from chestseg.serving.volume_answers import JobAnswer
+from chestseg.serving.volume_answers import MODELS, JobAnswer
 from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job
 from chestseg.serving.volume_results import FORMATS
@@ -91,7 +91,8 @@ class Volumes:
             responses={200: {"content": kinds}} | errors(404, 406, 409, 410, 422),
             summary="A finished job's result",
         )(self.result)
-        app.get("/v1/models", responses=errors(503), summary="Versions that are served")(self.models)
+        told = {200: {"content": {"application/json": {"example": MODELS}}}}
+        app.get("/v1/models", responses=told | errors(503), summary="Versions that are served")(self.models)
         app.get("/readyz", include_in_schema=False)(self.ready)
         add_page(app, "ct")
         return app
