@@ -66,8 +66,8 @@ def handed_over(copy: WorkingCopy | None, run: TrackedRun) -> Iterator[None]:
         yield
     except BaseException:
         sender.close(timeout=15.0)
-        with contextlib.suppress(StorageError):
-            Objects(copy.uri, patience=0.0).download(JOURNAL, copy.folder / JOURNAL)
+        with contextlib.suppress(FileNotFoundError, StorageError):
+            at_once.download(JOURNAL, copy.folder / JOURNAL)
             copy.know(JOURNAL)
         raise
     sender.close(timeout=15.0)
