@@ -48,7 +48,7 @@ def cxr(serve_port: ServePort, tmp_path_factory: pytest.TempPathFactory) -> Iter
     model = model_of("cxr", lambda: str(tiny_bundle(tmp_path_factory.mktemp("model") / "bundle").folder))
     settings = CxrServing.model_validate({"model": model, "compute.device": "cpu"})
     with serve_port.running(radiographs(settings), "page-cxr") as client:
-        yield str(client.base_url)
+        yield str(client.base_url).rstrip("/")
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ class Seen:
         page.on("console", lambda message: self.failed.append(message.text) if "Content Security" in message.text else None)
         before(page)
         page.goto(f"{self.url}/")
+        page.get_by_text("not asked yet").wait_for(state="hidden")  # its scripts run
         return page
 
     def check(self) -> None:
@@ -133,7 +134,7 @@ def send(page: Any, *paths: Path) -> None:
 
 def slide(page: Any, name: str, key: str, times: int = 1) -> None:
     """Move a slider by the keyboard."""
-    page.get_by_label(name, exact=False).first.focus()
+    page.get_by_role("slider", name=name).focus()
     for _ in range(times):
         page.keyboard.press(key)
 
@@ -173,18 +174,18 @@ def take(page: Any, path: Path) -> None:
 
 def test_the_page_comes_with_a_policy_and_files_that_are_kept(cxr: str) -> None:
     with httpx.Client(trust_env=False, follow_redirects=True) as client:
-        page = client.get(cxr.rstrip("/"))
+        page = client.get(cxr)
         assert page.status_code == 200 and "default-src 'none'" in page.headers["Content-Security-Policy"]
         assert page.headers["Cache-Control"] == "no-cache" and "Research use only" in page.text
         assert not re.findall(r"https?://|\bstyle=|\bon[a-z]+=", page.text)
         [script] = re.findall(r'<script type="module" src="([^"]+)"', page.text)
-        answer = client.get(f"{cxr.rstrip('/')}/{script}")
+        answer = client.get(f"{cxr}/{script}")
         assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/javascript")
         assert "immutable" in answer.headers["Cache-Control"] and answer.headers["X-Content-Type-Options"] == "nosniff"
-        again = client.get(f"{cxr.rstrip('/')}/{script}", headers={"If-None-Match": answer.headers["etag"]})
+        again = client.get(f"{cxr}/{script}", headers={"If-None-Match": answer.headers["etag"]})
         assert again.status_code == 304
         for path in ("static/", f"{script}/../../page.html", "static/%2e%2e/routes.py", f"{script.rpartition('/')[0]}/%2e%2e/page.html"):
-            assert client.get(f"{cxr.rstrip('/')}/{path}").status_code == 404
+            assert client.get(f"{cxr}/{path}").status_code == 404
 
 
 def test_a_radiographs_mask_lies_over_it(cxr: str, files: Path, look: Callable[[str], Seen], pictures: Path) -> None:
@@ -235,6 +236,7 @@ def test_files_are_dropped_and_chosen_by_the_keyboard(cxr: str, files: Path, loo
     page.locator("#result").wait_for()
     page.locator("#work").wait_for(state="hidden")
     page.reload()
+    page.get_by_text("not asked yet").wait_for(state="hidden")
     page.get_by_text("Access token").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
@@ -298,7 +300,7 @@ def test_slices_of_a_volume_are_scrolled(ct: CtApp, files: Path, look: Callable[
     page = opened(look(str(ct.client.base_url)))
     send(page, files / "ct.nii.gz")
     assert page.inner_text("#finding") == "Infiltrates found" and " ml" in page.inner_text("#numbers")
-    slice_ = page.get_by_label("Slice")
+    slice_ = page.get_by_role("slider", name="Slice")
     start, first = slice_.input_value(), shot_of(page)
     take(page, pictures / "serve-ct.png")
     assert orange(first) > 100

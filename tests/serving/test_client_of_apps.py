@@ -1,5 +1,6 @@
-"""`chestseg segment` against started apps: what it writes is what `chestseg predict` writes."""
+"""The client and `chestseg segment` against started apps: what they write is what `chestseg predict` writes. OpenAPI's examples."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from chestseg.arrays.rle import decode_rle
 from chestseg.cli import main
 from chestseg.client import Client
 from chestseg.config.serving import CxrServing
@@ -149,3 +151,43 @@ def test_a_client_follows_and_cancels_a_job(ct: tuple[CtApp, str], tmp_path: Pat
     client.cancel(job["id"])
     with pytest.raises(ValueError, match="no such job"):
         client.job(job["id"])
+
+
+def example_of(document: dict, name: str) -> dict:
+    """An answer put together from the examples of its fields."""
+    return {
+        key: field["examples"][0] for key, field in document["components"]["schemas"][name]["properties"].items() if "examples" in field
+    }
+
+
+def test_examples_of_radiographs_are_true(cxr: tuple[str, str], images: Path) -> None:
+    client = Client(cxr[0], WARD)
+    document = client.ask("openapi.json").json()
+    example = example_of(document, "Segmentation")
+    mask = decode_rle([example["rle"]], (example["height"], example["width"]))
+    assert mask.sum() == example["area_px"] and example["present"] and 0 <= example["probability"] <= 1
+    said = client.ask("v1/segment?picture=true", "POST", images / "a.dcm").json()
+    assert (
+        set(said) == set(example) and set(said["model"]) == set(example["model"]) and set(said["timings_ms"]) >= set(example["timings_ms"])
+    )
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(said["picture"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shown is not None and shown.shape == (said["height"], said["width"]) and shown.dtype == np.uint8
+    models = document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    assert set(models) == set(client.models()) and set(models["champion"]) == set(client.models()["champion"])
+
+
+def test_examples_of_volumes_are_true(ct: tuple[CtApp, str], tmp_path: Path) -> None:
+    client = Client(str(ct[0].client.base_url), WARD)
+    document = client.ask("openapi.json").json()
+    example = example_of(document, "JobAnswer")
+    slices, rows, columns = example["result"]["shape"]
+    assert example["voxels"] == slices * rows * columns and example["slices"] == slices and example["links"]["self"].endswith(example["id"])
+    assert round(example["result"]["volume_ml"] / example["result"]["lung_ml"], 4) == example["result"]["lung_share"]
+    done = client.wait(client.submit(nifti(tmp_path))["id"])
+    assert (
+        set(done) > set(example) - {"error"}
+        and set(done["result"]) == set(example["result"])
+        and set(done["model"]) == set(example["model"])
+    )
+    models = document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    assert set(models) == set(client.models()) and set(models["champion"]) == set(client.models()["champion"])
