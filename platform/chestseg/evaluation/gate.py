@@ -51,6 +51,7 @@ class Judgement:
         if not dataset.positive[self.indices].any():
             raise ValueError(f"{dataset.folder}: none of {len(self.indices)} cases of the {SPLIT} split is positive: prepare another split")
         self._known: dict[str, Evaluation] = {}
+        self._datasets: dict[str, str] = {}
 
     def __call__(self, candidate: Contender, champion: Contender | None) -> Verdict:
         """Whether the candidate deserves to be champion.
@@ -61,7 +62,7 @@ class Judgement:
         stays = f"version {candidate.version} stays candidate: "
         try:
             ours = self._scored(candidate)
-            theirs = self._scored(champion) if champion else None
+            theirs = self._champion(champion) if champion else None
         except ValueError as error:
             return Verdict(False, stays + " ".join(str(error).split()))
         facts = case_facts(self.dataset, [row.case_id for row in ours.rows])
@@ -72,11 +73,21 @@ class Judgement:
         how = f"replaces version {champion.version}" if champion else "is the first champion"
         return Verdict(True, f"version {candidate.version} {how}: {checks[0].words}", self._evidence(ours, theirs, facts, checks))
 
-    def _scored(self, contender: Contender) -> Evaluation:
-        """Raises ValueError where the bundle is not what was registered, or not of this dataset and track."""
+    def _champion(self, champion: Contender) -> Evaluation:
+        """One that learned from another dataset may have seen test cases, which is to the candidate's disadvantage only."""
+        try:
+            return self._scored(champion, of_dataset=False)
+        except ValueError as error:
+            raise ValueError(
+                f"the champion, version {champion.version}, cannot be compared with (roll it back to go on): {error}"
+            ) from None
+
+    def _scored(self, contender: Contender, of_dataset: bool = True) -> Evaluation:
+        """Raises ValueError where the bundle is not what was registered, or not of this track and, if asked for, dataset."""
         if contender.version not in self._known:
             bundle = open_bundle(contender.uri, self.uri)
-            require_fit(bundle, contender, self.track, self.dataset)
+            require_fit(bundle, contender, self.track, self.dataset.hash if of_dataset else bundle.spec.dataset_hash)
+            self._datasets[contender.version] = bundle.spec.dataset_hash
             self._known[contender.version] = score(predictor_of(bundle), self.dataset, self.indices, self.progress)
         return self._known[contender.version]
 
@@ -86,6 +97,7 @@ class Judgement:
             "rule": self.gate.model_dump(mode="json", exclude={"lock"}),
             "split": SPLIT,
             "dataset_hash": self.dataset.hash,
+            "trained_on": self._datasets,
             "checks": [asdict(check) for check in checks],
             "candidate_scores": asdict(ours.summary),
             "champion_scores": asdict(theirs.summary) if theirs else None,
@@ -94,22 +106,20 @@ class Judgement:
         }
 
 
-def require_fit(bundle: Bundle, contender: Contender, track: str, dataset: PreparedDataset) -> None:
+def require_fit(bundle: Bundle, contender: Contender, track: str, dataset_hash: str) -> None:
     """Refuse a version whose bundle is not the registered one, of another track or dataset, or no longer answers as it did.
 
     Raises:
         ValueError: says what does not fit, and the remedy.
     """
-    name, registered = f"version {contender.version}", contender.tags.get(BUNDLE_TAG)
+    registered = contender.tags.get(BUNDLE_TAG)
     if registered != bundle.digest:
-        raise ValueError(
-            f"{name}: its bundle's SHA-256 is {bundle.digest[:12]}, registered was {(registered or 'none')[:12]}: register it again"
-        )
+        raise ValueError(f"its bundle's SHA-256 is {bundle.digest[:12]}, registered was {(registered or 'none')[:12]}: register it again")
     if bundle.spec.track != track:
-        raise ValueError(f"{name} is of track {bundle.spec.track}, the experiment's is {track}: name the model of this track")
-    if bundle.spec.dataset_hash != dataset.hash:
+        raise ValueError(f"it is of track {bundle.spec.track}, the experiment's is {track}: name the model of this track")
+    if bundle.spec.dataset_hash != dataset_hash:
         raise ValueError(
-            f"{name} learned from dataset {bundle.spec.dataset_hash}, the {SPLIT} split is of {dataset.hash} and may hold cases it "
+            f"it learned from dataset {bundle.spec.dataset_hash}, the {SPLIT} split is of {dataset_hash} and may hold cases it "
             "has seen: train it on this dataset"
         )
     check_golden(bundle)
@@ -145,8 +155,8 @@ def _check(gate: Gate, metric: str, found: GroupScores, bound: float, against: s
         return Check(metric, against, estimate, bound, False, f"{said} cannot be judged: {estimate.note}")
     limit = -bound if metric in LOWER_IS_BETTER else bound
     side = "below" if metric in LOWER_IS_BETTER else "above"
-    holds = judged > bound
-    return Check(metric, against, estimate, bound, holds, said if holds else f"{said} is not surely {side} {number(metric, limit)}")
+    sure, holds = "surely " if gate.judged == "interval" else "", judged > bound
+    return Check(metric, against, estimate, bound, holds, said if holds else f"{said} is not {sure}{side} {number(metric, limit)}")
 
 
 def _turned(metric: str, value: float | None) -> float | None:
