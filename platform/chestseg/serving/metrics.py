@@ -1,9 +1,11 @@
 """What Prometheus reads at Ray's metrics port: requests, time by step, batches, queue, model version, positives.
 
 Ray writes its prefix before each name: `ray_chestseg_requests_total`. Tags of Serve (application, deployment, replica) come with them.
+Ray drops a gauge that was not set for twenty seconds, so a thread repeats the last values.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -14,6 +16,7 @@ from ray.serve.metrics import Counter, Gauge, Histogram
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 BATCHES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 MILLISECONDS = 1000
+REPEATED_EVERY_S = 5.0
 
 
 class Metrics:
@@ -21,6 +24,7 @@ class Metrics:
 
     def __init__(self, app: str) -> None:
         self.app = {"app": app}
+        self._held: dict[tuple[str, str], tuple[Gauge, float, dict[str, str]]] = {}
 
     @cached_property
     def _requests(self) -> Counter:
@@ -64,11 +68,11 @@ class Metrics:
 
     def queue(self, length: int) -> None:
         """Requests at this replica."""
-        self._queue.set(length, self.app)
+        self._hold(self._queue, length, self.app)
 
     def version(self, role: str, version: str | None) -> None:
         """The version that `role` (champion or candidate) serves from now on."""
-        self._version.set(float(version) if version and version.isdigit() else 0.0, {**self.app, "role": role})
+        self._hold(self._version, float(version) if version and version.isdigit() else 0.0, {**self.app, "role": role})
 
     def positive(self, version: str | None) -> None:
         """Count an answer that holds a mask."""
@@ -77,6 +81,19 @@ class Metrics:
     def disagreement(self) -> None:
         """Count a request on whose disease two versions disagree."""
         self._disagreements.inc(1, self.app)
+
+    def _hold(self, gauge: Gauge, value: float, tags: dict[str, str]) -> None:
+        gauge.set(value, tags)
+        first = not self._held
+        self._held[gauge.info["name"], tags.get("role", "")] = (gauge, value, tags)
+        if first:
+            threading.Thread(target=self._repeat, name="gauges", daemon=True).start()
+
+    def _repeat(self) -> None:
+        while True:
+            time.sleep(REPEATED_EVERY_S)
+            for gauge, value, tags in list(self._held.values()):
+                gauge.set(value, tags)
 
 
 class Steps:
