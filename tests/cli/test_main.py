@@ -26,6 +26,7 @@ LINES = {
     "phantoms": ["out", "--count", "3"],
     "demo": [],
     "doctor": ["CONFIG", "--json", "--timeout", "5"],
+    "segment": ["a.dcm", "--url", "http://127.0.0.1:8000", "--output", "out", "--token-file", "t", "--series", "repair", "--at-once", "2"],
 }
 
 
