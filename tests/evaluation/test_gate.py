@@ -91,7 +91,7 @@ def test_the_first_champion_must_beat_predicting_nothing() -> None:
     assert [check.holds for check in checked(Gate(), radiographs(), None, facts())] == [True]
     empty = EvaluationResult(tuple(replace(row, predicted_px=0, dice=float(not row.positive)) for row in radiographs().rows), 64)
     [check] = checked(Gate(judged="value"), empty, None, facts())
-    assert not check.holds and "against predicting nothing is not surely above 0.000" in check.words
+    assert not check.holds and "against predicting nothing is not above 0.000" in check.words
 
 
 def test_a_metric_of_the_other_track_is_refused() -> None:
