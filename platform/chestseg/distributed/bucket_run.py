@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,9 +57,12 @@ def handed_over(copy: WorkingCopy | None, run: TrackedRun) -> Iterator[None]:
     copy.send()
     at_once = Objects(copy.uri, patience=0.0)
 
+    taken_back = threading.Event()
+
     def send(folder: Path, client: Any) -> int:
-        with contextlib.suppress(FileNotFoundError, StorageError):
-            at_once.download(JOURNAL, folder / JOURNAL)
+        if not taken_back.is_set():
+            with contextlib.suppress(FileNotFoundError, StorageError):
+                at_once.download(JOURNAL, folder / JOURNAL)
         return send_pending(folder, client)
 
     sender = Sender(copy.folder, run.uri, send=send)
@@ -66,11 +70,13 @@ def handed_over(copy: WorkingCopy | None, run: TrackedRun) -> Iterator[None]:
         yield
     except BaseException:
         sender.close(timeout=15.0)
+        taken_back.set()
         with contextlib.suppress(FileNotFoundError, StorageError):
             at_once.download(JOURNAL, copy.folder / JOURNAL)
             copy.know(JOURNAL)
         raise
     sender.close(timeout=15.0)
+    taken_back.set()
     copy.fetch(is_light)
 
 
