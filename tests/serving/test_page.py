@@ -27,13 +27,15 @@ from tests.page.in_browser import DESKTOP, PHONE, browser
 from tests.serving.ct_app import OTHER, WARD, CtApp, running, settings_for, tiny_ct
 from tests.serving.served import ServePort, tiny_bundle
 
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'chestseg[dev]'")
 pytestmark = [pytest.mark.browser, pytest.mark.ray, pytest.mark.slow]
 
 PATIENCE = 120_000
 """Milliseconds."""
 LARGEST = 400_000
 """Bytes of a picture in the README."""
-SPACING = (0.35, 0.35)
+FIELD_MM = 358.4
+"""Of view of the radiograph."""
 
 
 def model_of(track: str, tiny: Callable[[], str]) -> str:
@@ -62,9 +64,10 @@ def ct(serve_port: ServePort, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DICOM and a PNG of one chest; a CT as NIfTI and as a series; what is neither."""
     folder = tmp_path_factory.mktemp("files")
-    pixels = make_phantom(5, 1024 if "CHESTSEG_PICTURES" in os.environ else 256)[0]
+    size = 1024 if "CHESTSEG_PICTURES" in os.environ else 256
+    pixels, spacing = make_phantom(5, size)[0], (FIELD_MM / size,) * 2
     write_radiograph(
-        folder / "cxr.dcm", pixels, patient_id="Secret^Name", spacing_mm=SPACING, study_uid="2.25.1", series_uid="2.25.2", sop_uid="2.25.3"
+        folder / "cxr.dcm", pixels, patient_id="Secret^Name", spacing_mm=spacing, study_uid="2.25.1", series_uid="2.25.2", sop_uid="2.25.3"
     )
     cv2.imwrite(str(folder / "cxr.png"), pixels)
     volume = make_ct_phantom(7, (24, 80, 80), (10.0, 4.0, 4.0)).volume
@@ -312,7 +315,7 @@ def test_slices_of_a_volume_are_scrolled(ct: CtApp, files: Path, look: Callable[
     assert slice_.input_value() == "0"
     page.locator("#canvas").hover()
     page.mouse.wheel(0, 100)
-    page.wait_for_function("document.querySelector('input[type=range]').value !== '0'")
+    playwright.expect(slice_).not_to_have_value("0")
     page.get_by_role("button", name="Go to the fullest slice").click()
     assert slice_.input_value() == start
     slide(page, "Mask opacity", "Home")

@@ -17,7 +17,7 @@ MODELS = {"champion": MODEL, "refused": {}, "registry_reachable": True, "device"
 JOB = "/ct/v1/jobs/9b2d5f0c2a9e4f8d8d0f5a4e1c7b3a60"
 RESULT = {
     "shape": [300, 512, 512], "spacing_mm": [1.0, 0.75, 0.75], "probability": 0.98, "present": True, "volume_ml": 151.2, "lung_ml": 4320.0,
-    "lung_share": 0.035, "lesions": 4, "seg_refused": None, "model": MODEL,
+    "lung_share": 0.035, "lesions": 4, "seg_refused": "a NIfTI file has no DICOM images to refer to", "model": MODEL,
 }  # fmt: skip
 
 

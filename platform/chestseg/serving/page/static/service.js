@@ -52,7 +52,7 @@ function once(path, method, body, headers, kind, told, signal) {
     if (token.get()) request.setRequestHeader("Authorization", `Bearer ${token.get()}`);
     request.upload.onprogress = (event) => { if (event.lengthComputable) told(event.loaded / event.total); };
     request.onload = () => resolve({ status: request.status, body: request.response, header: (name) => request.getResponseHeader(name) });
-    request.onerror = () => reject(new Failure("The service can't be reached, or it closed the connection: try again, and if it stays so ask who runs it."));
+    request.onerror = () => reject(new Failure("The service can't be reached, or it closed the connection, as it does where a file is too large: try again, and if it stays so ask who runs it."));
     request.onabort = () => reject(new Cancelled());
     signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.send(body);
