@@ -9,8 +9,8 @@ MODEL = {
     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 }
 MODELS = {
-    "champion": MODEL | {"size": 512}, "candidate": MODEL | {"version": "8"}, "share": 0.1, "mode": "shadow", "refused": {}, "registry_reachable": True,
-    "device": "cuda", "precision": "bfloat16",
+    "champion": MODEL | {"size": 512}, "candidate": MODEL | {"version": "8"}, "share": 0.1, "mode": "shadow", "refused": {},
+    "registry_reachable": True, "device": "cuda", "precision": "bfloat16",
 }  # fmt: skip
 STEPS = {"read": 0.4, "decode": 9.1, "preprocess": 0.8, "handover": 2.1, "queue": 0.1, "model": 61.0, "postprocess": 3.2}
 
