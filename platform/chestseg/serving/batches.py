@@ -40,12 +40,19 @@ class Batches(Generic[Item, Answer]):
         compute: items to as many answers; what it raises, each of the batch's callers gets.
         size: most items of a batch.
         seen: told each batch's size.
+        begin: called first on that thread, for settings that are a thread's own.
     """
 
-    def __init__(self, compute: Callable[[list[Item]], list[Answer]], size: int, seen: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self,
+        compute: Callable[[list[Item]], list[Answer]],
+        size: int,
+        seen: Callable[[int], None] = lambda size: None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         self._compute, self._size, self._seen = compute, size, seen
         self._waiting: deque[_Waiting[Item]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network", initializer=begin)
         self._worker: asyncio.Task[None] | None = None
 
     @property

@@ -1,10 +1,11 @@
 """The deployment that holds the models of radiographs: images at the network's size in, findings at the source's size out."""
 
 import asyncio
+import functools
 import logging
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from chestseg.serving.model_life import ModelLife, Served
 APP = "cxr"
 GOLDEN_MEAN = 0.02
 """Mean difference of probabilities to the golden case in which bfloat16, a GPU or a compiler may result; a fault gives far more."""
+
+_Item: TypeAlias = tuple[Predictor, np.ndarray]
 
 logger = logging.getLogger("chestseg.serving")
 
@@ -77,13 +80,14 @@ class Segmenter:
 
     def __init__(self, settings: CxrServing) -> None:
         start_logs(APP)
-        if torch.get_num_threads() != (threads := threads_of(settings.compute)):
-            torch.set_num_threads(threads)
+        # OpenMP counts for each thread of ours apart: for this one, where models warm up, and for the one that serves.
+        begin = functools.partial(torch.set_num_threads, threads_of(settings.compute))
+        begin()
         self.settings, self.metrics, self.ongoing = settings, Metrics(APP), 0
         self.champion = self._life(settings.model)
         self.champion.start()
         self.candidate = self._candidate()
-        self._batches: Batches[tuple[Predictor, np.ndarray], Probabilities] = Batches(_compute, settings.batch.size, self.metrics.batch)
+        self._batches = Batches[_Item, Probabilities](_compute, settings.batch.size, self.metrics.batch, begin)
         self._shadows: set[asyncio.Task[None]] = set()
         self._show_versions()
         lives = [life for life in (self.champion, self.candidate) if life]
@@ -220,7 +224,7 @@ def threads_of(compute: Compute) -> int:
     return compute.threads or max(1, math.ceil(compute.cpus))
 
 
-def _compute(items: list[tuple[Predictor, np.ndarray]]) -> list[Probabilities]:
+def _compute(items: list[_Item]) -> list[Probabilities]:
     """A batch; while versions change, and with a candidate, it holds requests of two."""
     answers: list[Probabilities | None] = [None] * len(items)
     for predictor in {id(predictor): predictor for predictor, _ in items}.values():
