@@ -121,7 +121,7 @@ def drill(folder: Path, uri: str, lock: str | None, capsys: pytest.CaptureFixtur
 
 def two_at_once(point: Callable[..., None], register: Register, config: str) -> None:
     """Two processes, one candidate."""
-    version = register("best", labels=("pneumothorax", "again")[:1], code_version="x", name="best")
+    version = register("best", code_version="x")
     point(MODEL, "candidate", version)
     command = [sys.executable, "jobs/promote.py", config]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
