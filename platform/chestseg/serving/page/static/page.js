@@ -88,7 +88,7 @@ async function take(files, doing = (mine, signal) => track.segment(files, mine, 
     await doing(mute, mine.signal);
     if (work !== mine) return;
     ui.say("Done.");
-    at("viewer").scrollIntoView({ block: "nearest" });
+    if (at("viewer").getBoundingClientRect().top > innerHeight / 2) at("viewer").scrollIntoView(); // on a phone
     at("finding").focus({ preventScroll: true });
   } catch (error) {
     if (work === mine) fail(error);

@@ -7,6 +7,7 @@ import { modelName, percent } from "./words.js";
 const COLOUR = [230, 159, 0]; // orange of Okabe and Ito's palette, as in the overlays that the service draws
 const GREYS = 256;
 const LINE = 1 / 256; // of the longer edge
+const HIGH = 0.68; // of the browser's window
 let watch = null;
 
 export async function segment(files, ui, signal) {
@@ -98,10 +99,10 @@ class View {
     this.context.putImageData(this.shown, 0, 0);
   }
 
-  // The whole image at zoom 1, never larger than the window is high.
+  // The whole image at zoom 1, with its controls still in sight on a desktop.
   fit() {
     const { stage, canvas } = this.ui;
-    const scale = Math.min(stage.clientWidth / this.width, (innerHeight * 0.78) / this.height) * this.zoom;
+    const scale = Math.min(stage.clientWidth / this.width, (innerHeight * HIGH) / this.height) * this.zoom;
     canvas.style.width = `${Math.floor(this.width * scale)}px`;
     canvas.style.height = `${Math.floor(this.height * scale)}px`;
   }

@@ -36,8 +36,10 @@ export async function ask(path, { method = "GET", body = null, headers = {}, kin
 export function sleep(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new Cancelled());
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => { clearTimeout(timer); reject(new Cancelled()); }, { once: true });
+    const stop = () => { clearTimeout(timer); reject(new Cancelled()); };
+    const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, milliseconds);
+    signal?.addEventListener("abort", stop, { once: true });
+    return undefined;
   });
 }
 
@@ -54,8 +56,11 @@ function once(path, method, body, headers, kind, told, signal) {
     request.onload = () => resolve({ status: request.status, body: request.response, header: (name) => request.getResponseHeader(name) });
     request.onerror = () => reject(new Failure("The service can't be reached, or it closed the connection, as it does where a file is too large: try again, and if it stays so ask who runs it."));
     request.onabort = () => reject(new Cancelled());
-    signal?.addEventListener("abort", () => request.abort(), { once: true });
+    const stop = () => request.abort();
+    request.onloadend = () => signal?.removeEventListener("abort", stop);
+    signal?.addEventListener("abort", stop, { once: true });
     request.send(body);
+    return undefined;
   });
 }
 

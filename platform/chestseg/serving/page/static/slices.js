@@ -40,7 +40,7 @@ async function open(canvas) {
   if (viewer) return library;
   viewer = new library.Niivue({
     backColor: [0, 0, 0, 1], crosshairWidth: 0, show3Dcrosshair: false, isRadiologicalConvention: true, isColorbar: false, loadingText: "",
-    dragAndDropEnabled: false, dragMode: library.DRAG_MODE.pan, multiplanarShowRender: library.SHOW_RENDER.NEVER, viewModeHotKey: "",
+    dragAndDropEnabled: false, dragMode: library.DRAG_MODE.none, multiplanarShowRender: library.SHOW_RENDER.NEVER, viewModeHotKey: "",
     clipPlaneHotKey: "", cycleClipPlaneHotKey: "", logLevel: "error", isAntiAlias: false, sagittalNoseLeft: true,
   });
   viewer.addColormap("chestseg", ORANGE);
@@ -126,10 +126,16 @@ class Slices {
     const own = () => { preset.value = ""; this.window(); };
     this.level = slider(controls, "Level", { min: -1000, max: 1000, step: 10, value: -600, words: (v) => `${v} HU` }, own);
     this.width = slider(controls, "Width", { min: 50, max: 3000, step: 10, value: 1500, words: (v) => `${v} HU` }, own);
-    slider(controls, "Zoom", { min: 1, max: 6, step: 0.25, value: 1, words: (v) => `${v} ×` }, (zoom) => viewer.setPan2Dxyzmm([0, 0, 0, zoom]));
+    slider(controls, "Zoom", { min: 1, max: 6, step: 0.25, value: 1, words: (v) => `${v} ×` }, (zoom) => this.zoom(zoom));
     if (present) button(controls, "Go to the fullest slice", () => { this.goTo(fullest(this.over)); this.show(); });
     viewer.setPan2Dxyzmm([0, 0, 0, 1]);
     viewer.setSliceType(this.view.type);
+  }
+
+  // About the place that was clicked last.
+  zoom(zoom) {
+    const [x, y, z] = viewer.frac2mm(viewer.scene.crosshairPos);
+    viewer.setPan2Dxyzmm([(1 - zoom) * x, (1 - zoom) * y, (1 - zoom) * z, zoom]);
   }
 
   window() {

@@ -1,6 +1,8 @@
 // Numbers and messages as people read them.
 
 export function percent(share) {
+  if (share > 0.9995 && share < 1) return "more than 99.9 %";
+  if (share > 0 && share < 0.0005) return "less than 0.1 %";
   return `${(share * 100).toFixed(1)} %`;
 }
 
