@@ -128,7 +128,7 @@ def test_slices_of_a_volume_are_scrolled(ct: CtApp, files: Path, look: Callable[
     job = page.evaluate("location.hash.slice(1)")
     assert saved(page, "Mask (NIfTI)") == ct.ask(f"/v1/jobs/{job}/result?format=nifti").content
     page.get_by_role("button", name="Delete from the service").click()
-    page.get_by_text("The result was deleted").wait_for()
+    page.get_by_role("status").get_by_text("The result was deleted").wait_for()
     assert ct.ask(f"/v1/jobs/{job}").status_code == 404
 
 

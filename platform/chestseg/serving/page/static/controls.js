@@ -7,7 +7,7 @@ export function slider(parent, name, { min, max, step = 1, value, words = String
   const box = control(parent, name);
   const output = Object.assign(document.createElement("output"), { htmlFor: box.id });
   box.label.append(output);
-  const input = Object.assign(document.createElement("input"), { type: "range", id: box.id, min, max, step, value });
+  const input = Object.assign(document.createElement("input"), { type: "range", id: box.id, min, max, step, defaultValue: value });
   input.show = () => {
     output.textContent = words(Number(input.value));
     input.setAttribute("aria-valuetext", output.textContent);
