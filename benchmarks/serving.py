@@ -149,7 +149,8 @@ def pyfunc(bundle: Path, work: Path) -> Path:
 @contextlib.contextmanager
 def running(side: Side, work: Path) -> Iterator[None]:
     """The server, up and warm."""
-    env = os.environ | {"PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "ignore"} | side.env
+    search = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}"}
+    env = os.environ | search | {"PYTHONWARNINGS": "ignore"} | side.env
     with (work / "server.log").open("w") as log:
         process = subprocess.Popen(side.command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
