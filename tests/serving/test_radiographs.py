@@ -4,6 +4,7 @@ import io
 import json
 import re
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import ray
 from highdicom.seg import segread
 
 from chestseg.bundle import Bundle
@@ -220,3 +222,22 @@ def test_the_model_is_told(client: httpx.Client, bundle: Bundle) -> None:
     told = client.get("v1/models").json()
     assert told["champion"] == {"name": "tiny", "version": None, "run_id": None, "digest": bundle.digest, "size": 64}
     assert told["candidate"] is None and told["refused"] == {} and told["device"] == "cpu"
+
+
+@pytest.mark.slow
+def test_prometheus_reads_what_happened(client: httpx.Client, pictures: dict[str, Path]) -> None:
+    client.post("v1/segment", content=pictures["png"].read_bytes())
+    [node] = ray.nodes()
+    wanted = {"requests_total", "step_seconds_bucket", "batch_size_sum", "queue", "model_version"}
+    deadline = time.monotonic() + 60
+    # Ray gathers every ten seconds.
+    while True:
+        exported = httpx.get(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", trust_env=False).text
+        found = set(re.findall(r"^ray_chestseg_(\w+)\{", exported, re.MULTILINE))
+        if wanted <= found or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    assert wanted <= found and not {"requests", "positives"} & found
+    steps = set(re.findall(r'ray_chestseg_step_seconds_count\{[^}]*step="(\w+)"', exported, re.IGNORECASE))
+    assert {"read", "decode", "preprocess", "handover", "queue", "model", "postprocess"} <= steps
+    assert 'route="/v1/segment"' in exported and 'code="200"' in exported.replace("Code", "code")

@@ -28,7 +28,7 @@ class Metrics:
 
     @cached_property
     def _requests(self) -> Counter:
-        return Counter("chestseg_requests", "Requests answered.", _keys("app", "route", "code"))
+        return Counter("chestseg_requests_total", "Requests answered.", _keys("app", "route", "code"))
 
     @cached_property
     def _steps(self) -> Histogram:
@@ -48,11 +48,11 @@ class Metrics:
 
     @cached_property
     def _positives(self) -> Counter:
-        return Counter("chestseg_positives", "Answers that hold a mask.", _keys("app", "version"))
+        return Counter("chestseg_positives_total", "Answers that hold a mask.", _keys("app", "version"))
 
     @cached_property
     def _disagreements(self) -> Counter:
-        return Counter("chestseg_disagreements", "Answers where champion and candidate find and miss disease.", _keys("app"))
+        return Counter("chestseg_disagreements_total", "Answers where champion and candidate find and miss disease.", _keys("app"))
 
     def request(self, route: str, code: int) -> None:
         """Count an answer; `route` is its pattern, never the path a client sent."""
