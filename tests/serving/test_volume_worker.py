@@ -81,7 +81,7 @@ def test_a_job_to_its_result(bench: Bench, tmp_path: Path) -> None:
     done = bench.now(job)
     assert done.state == "done" and done.tiles_done == done.tiles > 0 and not bench.files.upload(job.id).exists()
     folder = bench.files.result(done)
-    assert available(folder) == ["json", "nifti", "seg", "png", "zip"]
+    assert available(folder) == ["json", "nifti", "seg", "png", "zip", "image"]
     assert read_record(folder)["model"] == bench.model.describe() == done.model
 
 
@@ -111,7 +111,7 @@ def test_a_series_that_nothing_can_refer_to_is_done_without_a_segmentation(bench
     job = bench.claimed(*bodies, kind="series")
     bench.worker.work(job, bench.model)
     folder = bench.files.result(bench.now(job))
-    assert available(folder) == ["json", "nifti", "png", "zip"]
+    assert available(folder) == ["json", "nifti", "png", "zip", "image"]
     refused = read_record(folder)["seg_refused"]
     assert "FrameOfReferenceUID" in refused and str(tmp_path) not in refused
 
