@@ -124,3 +124,16 @@ def test_logs_tell_of_requests_and_nothing_of_patients(app: FastAPI) -> None:
     assert all({"request_id", "caller", "ms", "time", "level"} <= set(line) for line in requests)
     [defect] = [line for line in told if line["message"] == "defect: ValueError"]
     assert defect["request_id"] == requests[1]["request_id"] and any("test_front.py" in where for where in defect["where"])
+
+
+def test_web_sockets_are_closed(app: FastAPI) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    assert [message["type"] for message in sent] == ["websocket.close"]

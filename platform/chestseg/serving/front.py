@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -105,6 +105,10 @@ def front(title: str, description: str, settings: Serving, metrics: Metrics) -> 
     async def busy(request: Request, error: BackPressureError) -> Response:
         return error_answer(request.scope, 429, "all replicas are busy: try again after the seconds in Retry-After", retry)
 
+    @app.exception_handler(DeploymentUnavailableError)
+    async def absent(request: Request, error: DeploymentUnavailableError) -> Response:
+        return error_answer(request.scope, 503, "no replica of the model could be started: its log says why")
+
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
         return error_answer(request.scope, error.status_code, str(error.detail), error.headers)
@@ -154,7 +158,8 @@ class Guard:
         """Answer one request; other kinds of connection are not taken."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        assert scope["type"] == "http", scope["type"]
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1003, "reason": "this service has none"})
         headers, start, told = Headers(scope=scope), time.perf_counter(), _Told()
         shown = headers.get("x-request-id", "")
         state = scope.setdefault("state", {})
