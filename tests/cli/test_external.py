@@ -46,6 +46,6 @@ def test_the_table_beside_what_is_published(tmp_path: Path, capsys: pytest.Captu
 def test_what_does_not_fit_is_refused_before_anything_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["external", write_list(tmp_path, track="ct")]) == 2
     assert "give a model and a dataset of one track" in capsys.readouterr().err
-    assert main(["external", write_list(tmp_path, datasets=[{"name": "one", "prepared": str(tmp_path / "none")}])]) == 2
+    assert main(["external", write_list(tmp_path / "second", datasets=[{"name": "one", "prepared": str(tmp_path / "none")}])]) == 2
     assert "no prepared dataset" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "second" / "runs").exists()
