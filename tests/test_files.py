@@ -7,7 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from chestseg.files import exclusive, require_space, sha256_of, whole_file, whole_folder
+import chestseg
+from chestseg.files import exclusive, remove_unfinished, require_space, sha256_of, whole_file, whole_folder
+
+
+KILLED = """
+import os, signal, sys
+from chestseg.files import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "deep" / ".done"
+    kept.mkdir(parents=True)
+    (kept / "a.json").write_text("{}")
+    env = {"PYTHONPATH": str(Path(chestseg.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "deep" / "a.txt")], env=env, check=False)
+    assert len(list((tmp_path / "deep").iterdir())) == 2
+    remove_unfinished(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept / "a.json"]
 
 
 def test_a_file_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Names that `tempfile` makes of another."""
 
 
 @contextlib.contextmanager
@@ -50,6 +54,13 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(folder: str | Path) -> None:
+    """Remove what processes that were killed in a `whole_file` left below a folder; nobody may be writing there."""
+    for path in Path(folder).rglob(".*"):
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def sha256_of(path: str | Path) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from chestseg.bundle import DESCRIPTION, Bundle, load_bundle
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.data_tasks import largest, quiet, task_memory
-from chestseg.files import exclusive
+from chestseg.files import exclusive, remove_unfinished
 from chestseg.inference.batch_items import Item, list_ct, list_radiographs
 from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Markers, Row, begin, write_table
 from chestseg.inference.batch_worker import BatchSettings, BatchWorker, refused, segments_volumes
@@ -85,6 +85,7 @@ def batch_predict(named: Sequence[str], bundle: Bundle, settings: BatchSettings,
                 rows |= _segment(pending, len(items), bundle, settings, workers or Workers(), volumes)
         table = [row for item in items for row in rows[item.name]]
         write_table(output, table, VOLUMES if volumes else RADIOGRAPHS)
+        remove_unfinished(output)
     return table
 
 
