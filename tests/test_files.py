@@ -10,7 +10,6 @@ import pytest
 import chestseg
 from chestseg.files import exclusive, remove_unfinished, require_space, sha256_of, whole_file, whole_folder
 
-
 KILLED = """
 import os, signal, sys
 from chestseg.files import whole_file
