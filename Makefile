@@ -44,8 +44,10 @@ bench: setup
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.prepare
 
-# A sweep killed ten times, one trial at a time and two; what a sweep adds to its trainings. About an hour on two cores.
+# Disks that fill up and buckets that go away; a sweep killed ten times, one trial at a time and two; what a sweep adds to its trainings.
+# More than an hour on two cores.
 drill: setup
+	$(BIN)/pytest -m drill
 	$(BIN)/python -m benchmarks.kill_sweep
 	$(BIN)/python -m benchmarks.kill_sweep --at-once 2
 	$(BIN)/python -m benchmarks.tuning_overhead

@@ -14,7 +14,7 @@ from chestseg.cli import main
 from chestseg.config import load_experiment
 from chestseg.phantoms.radiograph.siim import write_siim
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.drill, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 SIZE_MB = 800

@@ -176,6 +176,7 @@ def test_evaluate_and_predict_take_uris(prepared: Job, tmp_path: Path) -> None:
     assert masks and masks == {str(p.relative_to(tmp_path / "masks")): p.read_bytes() for p in (tmp_path / "masks").rglob("*.png")}
 
 
+@pytest.mark.drill
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster, s3: S3Server) -> None:
     more = settings(storage="s3://job/outage", tracking__uri=f"sqlite:///{prepared.config.parent}/outage.db")
     run = Objects(prepared.bucket_run().uri.replace("/runs/", "/outage/"))
@@ -189,6 +190,7 @@ def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster,
     assert run.read("final.safetensors") == (prepared.local_run() / "final.safetensors").read_bytes()
 
 
+@pytest.mark.drill
 def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(prepared: Job, cluster, s3: S3Server) -> None:
     more = settings(storage="s3://job/away", tracking__uri=f"sqlite:///{prepared.config.parent}/away.db", stages__0__epochs=48)
     run = Objects(load_experiment(prepared.config, [*prepared.bucket[1::2], *more[1::2]]).run_folder)
@@ -203,6 +205,7 @@ def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(
     assert code == 0 and "going on at stage" in said, said[-4000:]
 
 
+@pytest.mark.drill
 def test_a_sweep_in_a_bucket_is_the_local_one_and_goes_on_from_there(prepared: Job, s3: S3Server) -> None:
     folder = prepared.config.parent
     sweep = {
