@@ -19,13 +19,14 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,14 +152,13 @@ def running(side: Side, work: Path) -> Iterator[None]:
     """The server, up and warm."""
     search = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}"}
     env = os.environ | search | {"PYTHONWARNINGS": "ignore"} | side.env
+    until(lambda: not listens(side.port), "the server before it ends")
     with (work / "server.log").open("w") as log:
         process = subprocess.Popen(side.command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + STARTS_WITHIN
-        while not answers(f"http://127.0.0.1:{side.port}{side.health}"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((work / "server.log").read_text()[-3000:])
-            time.sleep(0.5)
+        until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{side.port}{side.health}"), "the server starts")
+        if process.poll() is not None:
+            raise RuntimeError((work / "server.log").read_text()[-3000:])
         yield
     finally:
         process.send_signal(signal.SIGINT)
@@ -263,6 +263,21 @@ def record(path: Path, size: int, threads: int, own: Mapping[str, float], measur
                 for one in loads:
                     line = {"size": size, "threads": threads, "own_ms": dict(own), "side": name, "round": number} | one._asdict()
                     file.write(json.dumps(line) + "\n")
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for it, not for ever."""
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not true():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"in vain: {what}")
+        time.sleep(0.5)
+
+
+def listens(port: int) -> bool:
+    """Whether anybody does there: Ray's processes outlive `serve run` by a while."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str) -> bool:
