@@ -9,6 +9,7 @@ The sides:
   serve            `serve run serve_apps.cxr:app`: precision auto, batches of up to 8
   serve fp32       the same in float32: what precision is worth
   serve no batches the same, one radiograph at a time: what batching is worth
+  serve, a replica a thread   as many replicas as threads, each with one
   predictor pool, predictor loop   FastAPI and uvicorn around our predictor, a `def` and an `async def` route: Serve's price
   plain pool, plain loop           FastAPI and uvicorn as a user writes it: eager float32, one call a request
   mlflow           `mlflow models serve` of the same bundle
@@ -110,12 +111,13 @@ def main() -> None:
 def sides_of(bundle: Path, threads: int, work: Path) -> dict[str, Side]:
     """All sides for one bundle."""
     env = {"SERVING_BUNDLE": str(bundle), "SERVING_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    serve = {
+    serve: dict[str, dict[str, float | str]] = {
         "serve": {},
         "serve fp32": {"compute.precision": "fp32"},
         "serve no batches": {"batch.size": 1, "batch.ahead": 16},
+        "serve, a replica a thread": {"replicas.min": threads, "replicas.max": threads, "compute.threads": 1},
     }
-    sides = {name: serve_side(name, bundle, more, threads, work) for name, more in serve.items()}
+    sides: dict[str, Side] = {name: serve_side(name, bundle, more, threads, work) for name, more in serve.items()}
     for name in ("ours", "plain"):
         for route in ("pool", "loop"):
             command = [str(BIN / "uvicorn"), "--factory", f"benchmarks.serving_sides:{name}", "--port", "8101", "--log-level", "warning"]
@@ -126,12 +128,12 @@ def sides_of(bundle: Path, threads: int, work: Path) -> dict[str, Side]:
     return sides
 
 
-def serve_side(name: str, bundle: Path, more: Mapping[str, object], threads: int, work: Path) -> Side:
+def serve_side(name: str, bundle: Path, more: Mapping[str, float | str], threads: int, work: Path) -> Side:
     """`serve run` of a file like serve_apps/serve.yaml, on a private cluster of loopback."""
     limits = {"limits.queued": 1000, "limits.seconds": 120}
     arguments = {"model": str(bundle), "compute.threads": threads, "tokens": None, **limits, **more}
     app = {"name": "cxr", "route_prefix": "/", "import_path": "serve_apps.cxr:app", "args": arguments}
-    path = work / f"{name.replace(' ', '-')}.yaml"
+    path = work / f"{name.replace(', ', '-').replace(' ', '-')}.yaml"
     path.write_text(yaml.safe_dump({"http_options": {"host": "127.0.0.1", "port": 8100}, "applications": [app]}))
     env = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
     return Side([str(BIN / "serve"), "run", str(path)], 8100, "/readyz", "/v1/segment", env)

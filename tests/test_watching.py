@@ -114,8 +114,11 @@ def test_a_live_prometheus_has_every_name_and_no_alert_for_a_run_that_is_well(cl
         while missing := wanted - prometheus.names():
             assert time.monotonic() < deadline, missing
             time.sleep(0.5)
-        [progress] = prometheus.value(f'max by (run) (ray_chestseg_train_progress{{run="{run}"}})')
-        assert progress["metric"] == {"run": run} and float(progress["value"][1]) == 0.2
+        # Names may be there from the runs of other tests, before this one's were scraped.
+        while not (progress := prometheus.value(f'max by (run) (ray_chestseg_train_progress{{run="{run}"}})')):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert progress[0]["metric"] == {"run": run} and float(progress[0]["value"][1]) == 0.2
         # Ray forgets after twenty seconds what nobody set again.
         fresh = f'timestamp(ray_chestseg_train_step{{run="{run}"}}) - ray_chestseg_train_reported_timestamp_seconds > {FORGOTTEN_AFTER}'
         while not prometheus.value(fresh):

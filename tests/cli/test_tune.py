@@ -11,7 +11,7 @@ from chestseg.cli.tune import table
 from chestseg.tuning.records import FILE, Asked, TrialRecord, read_journal
 from tests.evaluation.prepared import write_prepared
 
-FAR = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
+WITHOUT_DRIVER = "mysql+pymysql://nobody@127.0.0.1:1/none"
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_folder_of_another_sweep_or_over_other_data_is_left_alone(config: Path
         ("at_once=5", "at_once is 5 and each trial needs 1 x 1 CPU, but the cluster has 4 CPU: lower at_once to 4"),
         ("budget.per_trial=1000", "budget.per_trial is 1e+03: raise it"),
         ("set=['tracking.uri=http://127.0.0.1:1']", "tracking.uri http://127.0.0.1:1: MLflow can't be used there"),
-        (f"optuna={FAR}", "give an SQLAlchemy URL whose driver is installed"),
+        (f"optuna={WITHOUT_DRIVER}", "give an SQLAlchemy URL whose driver is installed"),
     ],
 )
 def test_what_the_cluster_and_the_stores_can_not_do_is_refused(
