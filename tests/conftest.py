@@ -54,6 +54,17 @@ os.environ |= {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, all that need Ray go to one of them, first: a machine has ports for one head only.
+
+    The others go module by module, so that what a module's tests share is made once.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        group = "cluster" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(RAY_FOLDER, ignore_errors=True)
 
