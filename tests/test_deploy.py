@@ -9,12 +9,14 @@ import click
 import jsonschema
 import kubernetes_validate
 import pytest
+import sqlalchemy as sa
 import yaml
 from mlflow.cli import server
 
 from chestseg import __version__
 from chestseg.cli.parser import build_parser
 from chestseg.config import load_experiment
+from chestseg.config.serving import CtServing
 from chestseg.config.sweep import load_sweep
 from tests import deployed
 
@@ -164,6 +166,23 @@ def test_serve_runs_both_apps_where_the_ingress_finds_them():
     port = config["http_options"]["port"]
     answering = [pod for pod in deployed.PODS if pod.name.startswith("RayService")]
     assert answering and all(port in pod.ports for pod in answering)
+
+
+def test_jobs_of_volumes_are_where_every_node_finds_them():
+    [service] = deployed.of_kind("RayService")
+    apps = {app["name"]: app["args"] for app in yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]}
+    jobs = CtServing.model_validate(apps["ct"]).jobs
+    store = sa.make_url(jobs.store)
+    assert (store.drivername, store.password) == ("postgresql+psycopg2", None)
+    assert store.host in {made["metadata"]["name"] for made in deployed.of_kind("Service")}
+    for pod in (pod for pod in deployed.PODS if pod.name.startswith("RayService")):
+        [container] = pod.containers
+        assert any(jobs.folder.startswith(f"{mount['mountPath']}/") for mount in container["volumeMounts"] if mount["name"] == "shared")
+        assert [one["name"] for one in container["env"] if "valueFrom" in one] == ["PGPASSWORD"]
+        assert allowed("Egress", pod, pod_named("StatefulSet-postgres"), store.port)
+        assert allowed("Ingress", pod_named("StatefulSet-postgres"), pod, store.port)
+    [script] = [made["data"]["jobs.sh"] for made in deployed.of_kind("ConfigMap")]
+    assert f"CREATE ROLE {store.username} " in script and f"CREATE DATABASE {store.database} OWNER {store.username};" in script
 
 
 def selects(selector, labels):

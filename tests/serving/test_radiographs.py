@@ -17,6 +17,7 @@ import pytest
 import ray
 from highdicom.seg import segread
 
+from chestseg.archive.segmenting import Segmenter
 from chestseg.bundle import Bundle
 from chestseg.cli.predict import run as predict
 from chestseg.config.serving import CxrServing
@@ -111,11 +112,13 @@ def test_masks_and_overlays_are_those_of_predict(client: httpx.Client, pictures:
     assert shown.content == (offline / "overlays" / "dicom.png").read_bytes()
 
 
-def test_a_segmentation_refers_to_its_source(client: httpx.Client, pictures: dict[str, Path], offline: Path) -> None:
+def test_a_segmentation_refers_to_its_source(client: httpx.Client, pictures: dict[str, Path], offline: Path, bundle: Bundle) -> None:
     answer = client.post("v1/segment", content=pictures["dicom"].read_bytes(), headers={"Accept": "application/dicom"})
     assert answer.headers["content-type"] == "application/dicom"
     segmentation = segread(io.BytesIO(answer.content))
-    assert segmentation.StudyInstanceUID == "2.25.1"
+    # As `chestseg dicomweb` names it, so that an archive that has one of theirs knows this for the same.
+    named = Segmenter(bundle, device="cpu").result_uid(segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    assert (segmentation.StudyInstanceUID, segmentation.SeriesInstanceUID) == ("2.25.1", named)
     mask = cv2.imread(str(offline / "masks" / "dicom.png"), cv2.IMREAD_GRAYSCALE)
     assert mask is not None and (np.squeeze(segmentation.pixel_array) * 255 == mask).all()
     refused = client.post("v1/segment?format=dicom", content=pictures["png"].read_bytes())

@@ -19,7 +19,6 @@ ANY = "ANY"
 LATERAL = ("LL", "RL", "LATERAL")
 """Values of ViewPosition (PS3.3 C.8.1.2, C.8.11.2): models are trained on frontal views."""
 BODY_PART, VIEW = "00180015", "00185101"
-DIGITS = 12
 
 
 class Segmenter:
@@ -48,7 +47,7 @@ class Segmenter:
         body_parts: Sequence[str] = BODY_PARTS,
     ) -> None:
         self.segmented: Segmented = _segmented(bundle)
-        self.model = SegmentationModel(bundle.spec.name, bundle.digest[:DIGITS])
+        self.model = SegmentationModel.of_bundle(bundle.spec.name, bundle.digest)
         self.mode: Mode = series
         self.body_parts = tuple(part.upper() for part in body_parts)
         self.volumes: VolumePredictor | None = None

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from highdicom.content import AlgorithmIdentificationSequence
@@ -28,6 +28,8 @@ NO_SERIAL = "none"
 SERIES_NUMBERS_ABOVE = 1000
 """Added to the source's SeriesNumber, so that results stand behind the images in a list."""
 LONGEST_TEXT = 64
+DIGITS = 12
+"""Of a digest: 48 bits tell the models of a site apart."""
 """Characters of an LO (PS3.5 section 6.2)."""
 
 
@@ -49,17 +51,22 @@ MEANINGS: dict[Segmented, _Meaning] = {
 
 @dataclass(frozen=True)
 class SegmentationModel:
-    """Which model made a mask, as the object names it."""
+    """Which model made a mask, as the object names it. From it follow UIDs, so all ways to a model name it by `of_bundle`."""
 
     name: str
     """Printable ASCII without a backslash, 1 to 64 characters; such as `cxr-pneumothorax`."""
     version: str
-    """The same; its version in the registry, or its digest."""
+    """The same."""
 
     def __post_init__(self) -> None:
         for key, text in (("name", self.name), ("version", self.version)):
             if not (text.strip() and len(text) <= LONGEST_TEXT and text.isascii() and text.isprintable() and "\\" not in text):
                 raise ValueError(f"model {key} {text!r}: give 1 to {LONGEST_TEXT} printable ASCII characters without a backslash")
+
+    @classmethod
+    def of_bundle(cls, name: str, digest: str) -> Self:
+        """By the model's name and the first digits of its bundle's SHA-256, wherever the bundle came from: not every one is registered."""
+        return cls(name, digest[:DIGITS])
 
 
 def write_segmentation(

@@ -28,7 +28,7 @@ from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
 from chestseg.serving.page.routes import add_page
 from chestseg.serving.radiograph_answers import MODELS, Segmentation
-from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter
+from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter, actor_options
 from chestseg.serving.uploads import wanted_format, whole_upload
 
 Format: TypeAlias = Literal["json", "png", "overlay", "dicom"]
@@ -146,7 +146,7 @@ MULTIPART = {
 
 def radiographs(settings: CxrServing) -> Application:
     """The application: the front bound to its segmenter, both as `settings` say."""
-    limits, batch, compute = settings.limits, settings.batch, settings.compute
+    limits, batch = settings.limits, settings.batch
     at_once = batch.size * batch.ahead
     queue = {
         "max_queued_requests": limits.queued,
@@ -156,7 +156,7 @@ def radiographs(settings: CxrServing) -> Application:
         "logging_config": LoggingConfig(enable_access_log=False),
     }
     segmenter = _deployment(Segmenter).options(
-        ray_actor_options={"num_cpus": compute.cpus, "num_gpus": compute.gpu},
+        ray_actor_options=actor_options(settings.compute),
         max_ongoing_requests=at_once,
         autoscaling_config=autoscaling(settings.replicas),
         **queue,
@@ -197,9 +197,9 @@ def encode(wanted: Format, data: bytes, radiograph: Radiograph, found: Found) ->
     if wanted == "dicom":
         if radiograph.transfer_syntax is None:
             raise Refusal(422, "a DICOM Segmentation refers to a DICOM image, and this is none: ask for image/png or application/json")
-        name, version = found.model["name"], found.model["version"] or found.model["digest"]
         with refusing():
-            return write_segmentation(data, mask, "pneumothorax", SegmentationModel(str(name), str(version)[:64]))
+            named = SegmentationModel.of_bundle(str(found.model["name"]), str(found.model["digest"]))
+            return write_segmentation(data, mask, "pneumothorax", named)
     return _png(mask * 255 if wanted == "png" else cv2.cvtColor(overlay(radiograph.pixels, mask), cv2.COLOR_RGB2BGR))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import ray
 import torch
 
 from chestseg.arrays.rle import encode_rle
@@ -17,6 +18,7 @@ from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Prediction, Predictor, Probabilities
 from chestseg.inference.write import describe
 from chestseg.metrics import dice
+from chestseg.models.allocator import ENVIRONMENT
 from chestseg.serving.batches import Batches
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
@@ -222,6 +224,13 @@ def warm_predictor(bundle: Bundle, compute: Compute, batch: int) -> Predictor:
 def threads_of(compute: Compute) -> int:
     """PyTorch's threads of a replica."""
     return compute.threads or max(1, math.ceil(compute.cpus))
+
+
+def actor_options(compute: Compute) -> dict[str, Any]:
+    """What Ray gives a replica of a model: its share of the hardware, and an environment that has it keep freed memory."""
+    # A deployment's variables replace the driver's, so those are repeated; a YAML file's are added by Serve.
+    told = ray.get_runtime_context().runtime_env.get("env_vars") if ray.is_initialized() else None
+    return {"num_cpus": compute.cpus, "num_gpus": compute.gpu, "runtime_env": {"env_vars": ENVIRONMENT | (told or {})}}
 
 
 def _compute(items: list[_Item]) -> list[Probabilities]:

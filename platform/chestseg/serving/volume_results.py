@@ -17,8 +17,6 @@ from chestseg.inference.write_volume import VolumeResults, describe_volume
 from chestseg.nifti import write_nifti
 from chestseg.serving.volume_reading import Source, plain
 
-VERSION_DIGITS = 12
-
 
 class Format(NamedTuple):
     """One of the files."""
@@ -81,7 +79,7 @@ def _write_seg(path: Path, source: Source, prediction: VolumePrediction, model: 
     """Write the DICOM Segmentation, or say why there is none."""
     if source.case.series is None:
         return "a NIfTI file has no DICOM images to refer to"
-    named = SegmentationModel(model["name"], str(model["version"] or model["digest"][:VERSION_DIGITS]))
+    named = SegmentationModel.of_bundle(model["name"], model["digest"])
     try:
         path.write_bytes(write_segmentation(source.files, prediction.mask, "infiltrate", named, series=source.case.series))
     except ValueError as error:

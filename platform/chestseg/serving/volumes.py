@@ -13,6 +13,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
 from sqlalchemy.exc import OperationalError
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -22,6 +23,7 @@ from chestseg.serving.front import Refusal, caller_of, errors, front
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.page.routes import add_page
+from chestseg.serving.segmenter import actor_options
 from chestseg.serving.uploads import wanted_format
 from chestseg.serving.volume_answers import MODELS, JobAnswer
 from chestseg.serving.volume_files import VolumeFiles
@@ -172,9 +174,9 @@ def volumes(settings: CtServing) -> Application:
         ValueError: settings that can't be kept.
     """
     settings = _settled(settings)
-    compute, limits, replicas, fronts = settings.compute, settings.limits, settings.replicas, settings.front
+    limits, replicas, fronts = settings.limits, settings.replicas, settings.front
     segmenter = serve.deployment(
-        ray_actor_options={"num_cpus": compute.cpus, "num_gpus": compute.gpu},
+        ray_actor_options=actor_options(settings.compute),
         graceful_shutdown_timeout_s=PATIENCE_S + 15,
         autoscaling_config=AutoscalingConfig(
             min_replicas=replicas.min,
@@ -190,6 +192,8 @@ def volumes(settings: CtServing) -> Application:
         max_queued_requests=limits.queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=limits.retry_after_s),
         graceful_shutdown_timeout_s=limits.seconds + 5,
+        # Ours says who called and how long it took, and writes no ids down.
+        logging_config=LoggingConfig(enable_access_log=False),
         autoscaling_config=AutoscalingConfig(
             min_replicas=fronts.min,
             max_replicas=fronts.max,
