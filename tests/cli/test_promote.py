@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -30,7 +30,6 @@ from tests.inference.tiny import SIZE, tiny_network, tiny_spec
 from tests.servers import mlflow_server, postgresql
 
 MODEL = "cxr-gate"
-Register = Callable[..., str]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -50,85 +49,106 @@ def teach(dataset: PreparedDataset) -> dict[str, float]:
     return {"best": best, "good": good, "fair": fair}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_promotion_refusal_two_at_once_and_rollback(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "mlflow").mkdir()
-    if kind == "sqlite":
-        with mlflow_server(tmp_path / "mlflow") as server:
-            drill(tmp_path, server.uri, None, capsys)
-    else:
-        with postgresql() as database, mlflow_server(tmp_path / "mlflow", database) as server:
-            drill(tmp_path, server.uri, database, capsys)
+class Gate:
+    """A server, a dataset that a tiny network knows, and `promote` for it."""
 
+    def __init__(self, folder: Path, uri: str, lock: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.uri, self.capsys = folder, uri, capsys
+        self.dataset = write_prepared(folder / "prepared")
+        self.thresholds = teach(self.dataset)
+        self.config = write_config(folder, self.dataset, uri, {"judged": "value", "guarded": {"dice_positives": 0.02}, "lock": lock})
+        self.client, self.tracking = connect(uri), Tracking(uri=uri, experiment="gate", model=MODEL)
 
-def drill(folder: Path, uri: str, lock: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = write_prepared(folder / "prepared")
-    thresholds = teach(dataset)
-    config = write_config(folder, dataset, uri, {"judged": "value", "guarded": {"dice_positives": 0.02}, "lock": lock})
-    client, tracking = connect(uri), Tracking(uri=uri, experiment="gate", model=MODEL)
-
-    def register(name: str, **changed: object) -> str:
-        spec = tiny_spec(rule=Postprocessing(threshold=thresholds[name])).model_copy(update={"dataset_hash": dataset.hash, **changed})
+    def register(self, name: str, **changed: object) -> str:
+        """A new version, which becomes the candidate."""
+        spec = tiny_spec(rule=Postprocessing(threshold=self.thresholds[name]))
+        spec = spec.model_copy(update={"dataset_hash": self.dataset.hash, **changed})
         weights = {key: tensor.contiguous() for key, tensor in tiny_network().state_dict().items()}
         image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), np.uint8)
-        bundle = save_bundle(folder / "bundles" / f"{name}{len(changed)}", spec, weights, make_golden(spec, weights, image))
-        return register_entry(client, folder, Registration(start_run(client, tracking, name, {}), str(bundle.folder), MODEL, {}))
+        bundle = save_bundle(self.folder / "bundles" / f"{name}{len(changed)}", spec, weights, make_golden(spec, weights, image))
+        run = start_run(self.client, self.tracking, name, {})
+        return register_entry(self.client, self.folder, Registration(run, str(bundle.folder), MODEL, {}))
 
-    def promoted(*options: str) -> tuple[int, str]:
-        code = main(["promote", config, *options])
-        printed = capsys.readouterr()
+    def promoted(self, *options: str) -> tuple[int, str]:
+        """The command's code and what it printed."""
+        code = main(["promote", self.config, *options])
+        printed = self.capsys.readouterr()
         return code, printed.out + printed.err
 
-    def aliases() -> tuple[str | None, str | None]:
-        return version_under(client, MODEL, CHAMPION), version_under(client, MODEL, PREVIOUS)
+    def aliases(self) -> tuple[str | None, str | None]:
+        """Champion and the one before."""
+        return version_under(self.client, MODEL, CHAMPION), version_under(self.client, MODEL, PREVIOUS)
 
-    code, said = promoted()
-    assert code == 2 and "has no candidate at" in said
-    register("good")
-    code, said = promoted("--set", "gate.judged=interval")
-    assert code == 1 and "cannot be judged: 3 patients with cases: no interval for fewer than 10" in said
-    code, said = promoted()
-    assert (code, aliases()) == (0, ("1", None)) and "version 1 is the first champion: mean Dice +" in said
-    register("fair")
-    code, said = promoted()
-    assert (code, aliases()) == (1, ("1", None)) and "version 2 stays candidate: mean Dice -" in said
+    def two_at_once(self) -> str:
+        """The version that two processes promote; one of them does."""
+        version = self.register("best", code_version="x")
+        command = [sys.executable, "jobs/promote.py", self.config]
+        both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        told = [process.communicate() for process in both]
+        assert sorted(process.returncode for process in both) == [0, 1], told
+        said = " ".join(out for out, _ in told)
+        assert f"version {version} replaces version 1: mean Dice +" in said and f"version {version} is the champion already" in said
+        assert self.aliases() == (version, "1")
+        return version
+
+    def evidence(self, version: str) -> dict[str, Any]:
+        """What was written of a version's promotion."""
+        found = self.client.get_model_version(MODEL, version)
+        mlflow.set_tracking_uri(self.uri)
+        return json.loads(mlflow.artifacts.load_text(f"runs:/{found.run_id}/{found.tags['promotion_evidence']}"))
+
+
+def test_promotion_refusal_two_at_once_and_rollback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlflow").mkdir()
+    with mlflow_server(tmp_path / "mlflow") as server:
+        gate = Gate(tmp_path, server.uri, None, capsys)
+        code, said = gate.promoted()
+        assert code == 2 and "has no candidate at" in said
+        gate.register("good")
+        code, said = gate.promoted("--set", "gate.judged=interval")
+        assert code == 1 and "cannot be judged: 3 patients with cases: no interval for fewer than 10" in said
+        code, said = gate.promoted()
+        assert (code, gate.aliases()) == (0, ("1", None)) and "version 1 is the first champion: mean Dice +" in said
+        refusals(gate)
+        winner = gate.two_at_once()
+        record = gate.evidence(winner)
+        assert record["decision"] == "promoted" and record["champion"]["version"] == "1" and record["dataset_hash"] == gate.dataset.hash
+        assert record["checks"][0]["metric"] == "mean_dice" and record["checks"][0]["difference"]["value"] > 0
+        assert record["lock_scope"].startswith("all who see the file")
+        assert gate.promoted("--rollback")[0] == 0 and gate.aliases() == ("1", winner)
+        code, said = gate.promoted()
+        assert (code, gate.aliases()) == (1, ("1", winner)) and "it was rolled back on" in said
+
+
+def refusals(gate: Gate) -> None:
+    """Candidates that do not become champion."""
+    gate.register("fair")
+    code, said = gate.promoted()
+    assert (code, gate.aliases()) == (1, ("1", None)) and "version 2 stays candidate: mean Dice -" in said
     for changed, words in (
         ({"dataset_hash": "another"}, "learned from dataset another"),
         ({"track": "ct"}, "is of track ct, the experiment's is cxr"),
     ):
-        register("best", **changed)
-        code, said = promoted()
-        assert (code, aliases()) == (1, ("1", None)) and words in said
-    version = register("best")
-    client.set_model_version_tag(MODEL, version, "bundle_sha256", "0" * 64)
-    code, said = promoted()
-    assert (code, aliases()) == (1, ("1", None)) and "the bundle is not as it was registered" in said
-
-    two_at_once(client.set_registered_model_alias, register, config)
-    winner = aliases()[0]
-    assert winner not in ("1", None) and aliases()[1] == "1"
-    found = client.get_model_version(MODEL, winner or "")
-    mlflow.set_tracking_uri(uri)
-    record = json.loads(mlflow.artifacts.load_text(f"runs:/{found.run_id}/{found.tags['promotion_evidence']}"))
-    assert record["decision"] == "promoted" and record["champion"]["version"] == "1" and record["dataset_hash"] == dataset.hash
-    assert record["checks"][0]["metric"] == "mean_dice" and record["checks"][0]["difference"]["value"] > 0
-    assert record["lock_scope"].startswith("all who " + ("connect to PostgreSQL" if lock else "see the file"))
-
-    assert promoted("--rollback")[0] == 0 and aliases() == ("1", winner)
-    code, said = promoted()
-    assert (code, aliases()) == (1, ("1", winner)) and "it was rolled back on" in said
+        gate.register("best", **changed)
+        code, said = gate.promoted()
+        assert (code, gate.aliases()) == (1, ("1", None)) and words in said
+    version = gate.register("best")
+    gate.client.set_model_version_tag(MODEL, version, "bundle_sha256", "0" * 64)
+    code, said = gate.promoted()
+    assert (code, gate.aliases()) == (1, ("1", None)) and "the bundle is not as it was registered" in said
 
 
-def two_at_once(point: Callable[..., None], register: Register, config: str) -> None:
-    """Two processes, one candidate."""
-    version = register("best", code_version="x")
-    point(MODEL, "candidate", version)
-    command = [sys.executable, "jobs/promote.py", config]
-    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate() for process in both]
-    assert sorted(process.returncode for process in both) == [0, 1], told
-    said = " ".join(out for out, _ in told)
-    assert f"version {version} replaces version 1: mean Dice +" in said and f"version {version} is the champion already" in said
+def test_postgresql_keeps_the_registry_and_the_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlflow").mkdir()
+    with postgresql() as database, mlflow_server(tmp_path / "mlflow", database) as server:
+        gate = Gate(tmp_path, server.uri, database, capsys)
+        gate.register("good")
+        assert gate.promoted()[0] == 0
+        gate.register("fair")
+        assert gate.promoted()[0] == 1 and gate.aliases() == ("1", None)
+        winner = gate.two_at_once()
+        assert gate.evidence(winner)["lock_scope"].startswith("all who connect to PostgreSQL")
+        assert gate.promoted("--rollback")[0] == 0 and gate.aliases() == ("1", winner)
 
 
 def write_config(folder: Path, dataset: PreparedDataset, uri: str, gate: dict[str, object]) -> str:
