@@ -63,7 +63,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_space(t
     command = [sys.executable, "jobs/train.py", str(path)]
     driver = subprocess.Popen(command, cwd=ROOT, env=cluster.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 240
-    while len(list(run.glob("checkpoint_*/state.json"))) < 2:
+    while len(list(run.glob("checkpoints/*/state.json"))) < 2:
         assert driver.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     fill(small_disk / "ballast")

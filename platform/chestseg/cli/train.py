@@ -15,6 +15,7 @@ from chestseg.evaluation.choose import require_choosable
 from chestseg.evaluation.conclude import BUNDLE
 from chestseg.evaluation.write import CASES
 from chestseg.files import exclusive, require_space, whole_file
+from chestseg.storage.working_copy import CHECKPOINTS
 from chestseg.tracking.evaluations import nest
 from chestseg.tracking.promotion import SPLIT
 from chestseg.tracking.runs import TrackedRun, open_run
@@ -60,7 +61,7 @@ def train_tracked(experiment: Experiment, dataset: PreparedDataset, parent: str 
     with run_folder(experiment) as (own, copy):
         folder = Path(own.run_folder)
         counts = f"{len(cases.training)} training cases, {len(cases.validation)} held out"
-        begun = copy.checkpoints() if copy else list(folder.glob("checkpoint_*"))
+        begun = copy.checkpoints() if copy else list(folder.glob(f"{CHECKPOINTS}/*"))
         print(f"{'Going on with' if begun else 'Starting'} {copy.uri if copy else folder}: {counts}")
         initial = write_initial(own, folder)
         require_space(folder, ROOM * initial.stat().st_size, "a run's checkpoints")

@@ -28,6 +28,10 @@ class Training(Strict):
     recompute: bool = False
     """Volumes: compute activations again in the backward pass instead of keeping them (gradient checkpointing): less memory, more time."""
     workers: int = Field(default=1, ge=1)
+    min_workers: int | None = Field(default=None, ge=1)
+    """Fewer workers will do while the cluster has no room for more; null: always `workers`."""
+    resize_every: float = Field(default=60.0, gt=0)
+    """Seconds between looks whether the number of workers can change, where there are `min_workers`."""
     cpus_per_worker: int = Field(default=1, ge=1)
     gpu: Literal["auto", "yes", "no"] = "auto"
     threads: int | None = Field(default=None, ge=1)
@@ -37,10 +41,21 @@ class Training(Strict):
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints; one is also written at the end of every epoch that is validated."""
     max_failures: int = Field(default=3, ge=0)
-    """How many times Ray restarts the workers from the last checkpoint."""
+    """How many times Ray restarts the workers from the last checkpoint; machines that go after a notice do not count."""
     compare_at: Annotated[int, Field(gt=0)] | Spacing | None = None
     """Where validations compare masks: an edge in pixels, of volumes a spacing in mm; each stage's own resolution when null. With it,
     trainings that end at different resolutions are compared on one grid."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}: lower it, or set it to null")
+        return self
+
+    @property
+    def fewest_workers(self) -> int:
+        """With which it trains at least."""
+        return self.min_workers or self.workers
 
 
 class Tracking(Strict):

@@ -28,8 +28,6 @@ from chestseg.tuning.space import experiment_of
 
 ONLY_WHILE_TRAINING = (CHECKPOINTS, INITIAL)
 """In a run's folder; removed when the trial has ended."""
-RAY_CHECKPOINTS = "checkpoint_*"
-"""In it, of trials with several workers."""
 SNAPSHOTS = "snapshots"
 BY_NAME = "by-name"
 """Folder in the sweep's, of links to the trials' run folders."""
@@ -224,7 +222,7 @@ def directions_of(sweep: Sweep) -> list[Direction]:
 
 def remove_leftovers(folder: Path, bundle: bool) -> None:
     """Remove from a run's folder what only a training needs; the snapshots stay where there is a `bundle` whose window was chosen."""
-    for path in (*(folder / name for name in leftovers(bundle)), *folder.glob(RAY_CHECKPOINTS)):
+    for path in (folder / name for name in leftovers(bundle)):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

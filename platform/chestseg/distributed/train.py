@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -15,8 +15,7 @@ import cv2
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint as RayCheckpoint
-from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, Result, RunConfig, ScalingConfig
+from ray.train import FailureConfig, LoggingConfig, Result, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2._internal.execution import context as ray_train_context
 from ray.train.v2.api.callback import UserCallback
@@ -28,18 +27,23 @@ from chestseg.config.location import absolute
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
 from chestseg.distributed.bucket_run import BucketCopy, at_work, bucket_of, handed_over
+from chestseg.distributed.checkpoints import FolderCheckpoints
 from chestseg.distributed.cluster import may_grow
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
 from chestseg.storage.working_copy import WorkingCopy
 from chestseg.tracking.recorder import Recorder
 from chestseg.tracking.runs import TrackedRun
-from chestseg.training.checkpoint import Checkpoint, load_checkpoint
+from chestseg.training.checkpoint import Checkpoint
 from chestseg.training.group import Group
+from chestseg.training.leaving import Leaving
 from chestseg.training.reporter import Report
 from chestseg.training.run import train
 
-KEPT_CHECKPOINTS = 2
+LEAVING = "leaving"
+"""Key of a worker's answer: its run was saved because a machine is to go."""
+STEPS = "CHESTSEG_STEP_LOG"
+"""Environment variable: a folder where the first worker writes a line after each step, for drills to count what was repeated."""
 
 SHOWN = {
     "loss": "loss {:.4f}",
@@ -56,7 +60,8 @@ def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None
     """Train on the attached cluster, score the final weights where they were trained, and return the run's bundle.
 
     A run of the same experiment that was stopped goes on from its last checkpoint. Ray restarts lost workers up to
-    `training.max_failures` times.
+    `training.max_failures` times, with as many as there is room for between `training.min_workers` and `training.workers`. Where Ray is
+    told that a node goes (`ray drain-node`), the run is saved at the next step but one and goes on without that node.
 
     Args:
         experiment: `storage` must be a folder that all nodes share.
@@ -68,10 +73,10 @@ def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None
     """
     folder = Path(experiment.run_folder).absolute()
     _require_room(experiment.training)
-    trainer = trainer_of(experiment, _worker, {"run": run, "bucket": bucket_of(copy)})
+    config = {"run": run, "bucket": bucket_of(copy)}
     try:
         with handed_over(copy, run):
-            answer = _fit_interruptibly(trainer).return_value or {}
+            answer = to_the_end(lambda: _fit_interruptibly(trainer_of(experiment, _worker, config)))
     except TrainingFailedError as error:
         remedy = "start it again to go on from its last checkpoint"
         raise ValueError(f"{folder.name}: training stopped ({told(error)}): {remedy}") from error
@@ -80,10 +85,17 @@ def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None
     return load_bundle(folder / BUNDLE)
 
 
+def to_the_end(fit: Callable[[], Result]) -> dict[str, Any]:
+    """Fit, and again where machines go meanwhile, without them; the answer of the first worker."""
+    while LEAVING in (answer := fit().return_value or {}):
+        print("a machine is to go: saved, going on elsewhere", flush=True)
+    return answer
+
+
 def trainer_of(
     experiment: Experiment, loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], callbacks: Sequence[UserCallback] = ()
 ) -> TorchTrainer:
-    """The trainer that runs `loop` on the experiment's workers, restarts them, and keeps their checkpoints in the run's folder.
+    """The trainer that runs `loop` on the experiment's workers and restarts them.
 
     Args:
         experiment: what to train.
@@ -93,20 +105,20 @@ def trainer_of(
     """
     # Ray would print each line of a worker a second time, through its own log.
     os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"
-    folder = Path(experiment.run_folder).absolute()
+    folder, training = Path(experiment.run_folder).absolute(), experiment.training
     return TorchTrainer(
         loop,
         train_loop_config={**config, "experiment": for_other_nodes(experiment), "folder": str(folder)},
         scaling_config=ScalingConfig(
-            num_workers=experiment.training.workers,
-            use_gpu=uses_gpu(experiment.training),
-            resources_per_worker=worker_resources(experiment.training),
+            num_workers=(training.min_workers, training.workers) if training.min_workers else training.workers,
+            elastic_resize_monitor_interval_s=training.resize_every,
+            use_gpu=uses_gpu(training),
+            resources_per_worker=worker_resources(training),
         ),
         run_config=RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
-            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
-            failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+            failure_config=FailureConfig(max_failures=training.max_failures),
             callbacks=list(callbacks),
             # At INFO Ray repeats every line a worker prints and every report beside it.
             logging_config=LoggingConfig(log_level="WARNING"),
@@ -142,19 +154,19 @@ def _require_room(training: Training) -> None:
     """
     has = ray.cluster_resources()
     for name, each in worker_resources(training).items():
-        needed = each * training.workers
+        needed = each * training.fewest_workers
         if needed <= has.get(name, 0):
             continue
-        lack = f"training needs {needed:g} {name} for {training.workers} worker(s), the cluster has {has.get(name, 0):g}"
+        lack = f"training needs {needed:g} {name} for {training.fewest_workers} worker(s), the cluster has {has.get(name, 0):g}"
         if not may_grow():
-            raise ValueError(f"{lack}: lower training.workers or training.cpus_per_worker, or set training.gpu to no")
+            raise ValueError(f"{lack}: lower training.workers (or min_workers) or training.cpus_per_worker, or set training.gpu to no")
         print(f"{lack}: waiting for nodes", flush=True)
 
 
 def uses_gpu(training: Training) -> bool:
     """Whether workers get a GPU each: as configured, or where the cluster has any."""
     if training.gpu == "auto":
-        return ray.cluster_resources().get("GPU", 0) >= training.workers
+        return ray.cluster_resources().get("GPU", 0) >= training.fewest_workers
     return training.gpu == "yes"
 
 
@@ -174,6 +186,8 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
     try:
         with at_work(config["bucket"], experiment, config["run"], group) as (own, run, copy):
             _train_and_conclude(own, run, group, copy)
+    except Leaving:
+        return {LEAVING: "yes"}
     except FloatingPointError as mistake:
         return {"mistake": str(mistake)}
     except ValueError as mistake:
@@ -186,7 +200,7 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
 def _train_and_conclude(experiment: Experiment, run: TrackedRun, group: Group, copy: BucketCopy | None) -> None:
     with run.recorder() if group.rank == 0 else nullcontext() as recorder:
         dataset = PreparedDataset.open(experiment.data.prepared)
-        weights = train(experiment, dataset, group, RayReporter(recorder, experiment, copy), Path(experiment.run_folder))
+        weights = train(experiment, dataset, group, RayReporter(recorder, experiment, group, copy), Path(experiment.run_folder))
         if group.rank == 0:
             conclude(experiment, weights, group.device)
 
@@ -205,43 +219,38 @@ def settle_threads(training: Training) -> None:
     cv2.setNumThreads(1)
 
 
-def newest_checkpoint(digest: str) -> Checkpoint | None:
-    """Of those that Ray Train keeps."""
-    newest = ray.train.get_checkpoint()
-    if newest is None:
-        return None
-    with newest.as_directory() as folder:
-        return load_checkpoint(Path(folder), digest)
-
-
 class RayReporter:
-    """Reports to Ray Train on every worker; rank 0 also records metrics and prints a line an epoch."""
+    """Reports metrics to Ray Train on every worker; rank 0 also records them, prints a line an epoch, and keeps checkpoints."""
 
-    def __init__(self, recorder: Recorder | None, experiment: Experiment, copy: BucketCopy | None = None) -> None:
-        self.recorder, self.experiment, self.copy = recorder, experiment, copy
+    def __init__(self, recorder: Recorder | None, experiment: Experiment, group: Group, copy: BucketCopy | None = None) -> None:
+        self.recorder, self.experiment = recorder, experiment
+        self.checkpoints = copy or FolderCheckpoints(Path(experiment.run_folder), group)
+        folder = os.environ.get(STEPS) if group.rank == 0 else None
+        self.steps = Path(folder, f"{gauges.run_of(experiment)}.steps") if folder else None
 
     def resume(self, digest: str) -> Checkpoint | None:
         """The newest checkpoint, brought to this node."""
-        checkpoint = self.copy.resume(digest) if self.copy else newest_checkpoint(digest)
+        checkpoint = self.checkpoints.resume(digest)
         if checkpoint and self.recorder:
             position = checkpoint.progress.position
             print(f"going on at stage {position.stage + 1}, epoch {position.epoch + 1}, step {position.step + 1}", flush=True)
         return checkpoint
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
-        """All workers meet here; returns once rank 0's checkpoint is in storage, or on its way to the bucket."""
+        """All workers meet where there are metrics; returns once rank 0's checkpoint is in storage, or on its way to the bucket."""
         if self.recorder:
             record(self.recorder, self.experiment, report, checkpoint, self.shows(report))
         self.settle(report)
-        told = {"stage": report.stage, "step": report.step, **report.metrics}
-        if checkpoint is None or self.copy:
-            ray.train.report(told)
-            if self.copy:
-                self.copy.keep(report, checkpoint)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save(Path(folder))
-            ray.train.report(told, checkpoint=RayCheckpoint.from_directory(folder))
+        if report.metrics:
+            ray.train.report({"stage": report.stage, "step": report.step, **report.metrics})
+        self.checkpoints.keep(report, checkpoint)
+
+    def after_step(self, steps: int) -> bool:
+        """Whether Ray was told that one of the run's nodes goes."""
+        if self.steps:
+            with open(self.steps, "a") as log:
+                log.write(f"{steps} {os.getpid()} {time.time():.3f}\n")
+        return ray_train_context.get_train_context().preemption_context.preemption_info is not None
 
     def shows(self, report: Report) -> bool:
         """Whether a line is printed of a report's metrics."""

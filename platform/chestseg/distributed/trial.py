@@ -102,6 +102,10 @@ class TrialReporter:
         elif checkpoint:
             self.checkpoints.report(report, checkpoint)
 
+    def after_step(self, steps: int) -> bool:
+        """A lost machine costs a trial of one process the steps since its last checkpoint."""
+        return False
+
 
 def one_line(error: BaseException) -> str:
     """An error's first words, with its kind where the message alone would not tell."""

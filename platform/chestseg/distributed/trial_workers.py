@@ -19,9 +19,10 @@ from chestseg.distributed.answers import wait_for_answer
 from chestseg.distributed.assignment import TOLD, Assignment, validated_in
 from chestseg.distributed.bucket_run import BucketCopy, at_work
 from chestseg.distributed.score_trial import Scored, score_trial
-from chestseg.distributed.train import RayReporter, join_group, told, trainer_of
+from chestseg.distributed.train import LEAVING, RayReporter, join_group, to_the_end, told, trainer_of
 from chestseg.tracking.recorder import Recorder
 from chestseg.training.group import Group
+from chestseg.training.leaving import Leaving
 from chestseg.training.reporter import Report
 from chestseg.training.run import train
 
@@ -38,9 +39,8 @@ def introduce(label: str) -> None:
 def train_on_workers(assignment: Assignment, experiment: Experiment) -> Scored | None:
     """Train on the experiment's workers, the first of which scores; None where the driver stopped the trial."""
     _say_which_cluster()
-    trainer = trainer_of(experiment, _worker, {"assignment": assignment}, [TuneReportCallback()])
     try:
-        answer = trainer.fit().return_value or {}
+        answer = to_the_end(lambda: trainer_of(experiment, _worker, {"assignment": assignment}, [TuneReportCallback()]).fit())
     except TrainingFailedError as error:
         raise RuntimeError(f"its workers stopped: {told(error)}") from error
     if "mistake" in answer:
@@ -80,6 +80,8 @@ def _share_training(
             return {"scored": score_trial(experiment, dataset, assignment.scoring, group.device)}
     except Stopped:
         return {}
+    except Leaving:
+        return {LEAVING: "yes"}
     except FloatingPointError as mistake:
         return {"mistake": str(mistake)}
     return {}
@@ -91,7 +93,7 @@ class SharedReporter(RayReporter):
     def __init__(
         self, recorder: Recorder | None, experiment: Experiment, assignment: Assignment, group: Group, copy: BucketCopy | None = None
     ) -> None:
-        super().__init__(recorder, experiment, copy)
+        super().__init__(recorder, experiment, group, copy)
         self.assignment, self.group = assignment, group
 
     def shows(self, report: Report) -> bool:

@@ -31,6 +31,10 @@ class Reporter(Protocol):
         """Take metrics and perhaps a checkpoint; returns once the checkpoint is safe."""
         ...
 
+    def after_step(self, steps: int) -> bool:
+        """Hear that so many steps are done; whether this worker was told that its machine is to go."""
+        ...
+
 
 class FolderReporter:
     """Keeps the newest checkpoints in a folder and all reports in memory: a run without Ray."""
@@ -43,8 +47,14 @@ class FolderReporter:
 
     def resume(self, digest: str) -> Checkpoint | None:
         """The newest checkpoint in the folder."""
-        newest = max(self.folder.glob("step-*"), default=None)
+        newest = self.newest()
         return load_checkpoint(newest, digest) if newest else None
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint's folder; what a kill left unfinished is removed."""
+        for unfinished in self.folder.glob(".step-*"):
+            shutil.rmtree(unfinished)
+        return max(self.folder.glob("step-*"), default=None)
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """Keep the report; write the checkpoint whole, then drop the oldest."""
@@ -56,3 +66,7 @@ class FolderReporter:
             checkpoint.save(temporary)
         for old in sorted(self.folder.glob("step-*"))[: -self.KEPT]:
             shutil.rmtree(old)
+
+    def after_step(self, steps: int) -> bool:
+        """Nobody tells it."""
+        return False

@@ -18,6 +18,7 @@ from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from chestseg.training.checkpoint import Checkpoint, Progress, optimiser_tensors, restore_optimiser
 from chestseg.training.engine import Engine
 from chestseg.training.group import Group
+from chestseg.training.leaving import Notice
 from chestseg.training.reporter import Report, Reporter
 from chestseg.training.stage import Cases, StageRun
 
@@ -41,6 +42,7 @@ def train(experiment: Experiment, dataset: PreparedDataset, group: Group, report
     Raises:
         ValueError: cases, weights or sizes that don't fit the experiment.
         FloatingPointError: the loss is no longer finite.
+        Leaving: a machine is to go; a checkpoint is safe.
     """
     return _Run(experiment, dataset, group, reporter, folder).execute()
 
@@ -105,6 +107,7 @@ class _Run:
         self.digest = f"{experiment.digest}-{dataset.hash}"
         self.snapshots = Snapshots(folder / SNAPSHOTS)
         self.cases = training_cases(experiment, dataset)
+        self.notice = Notice(group)
 
     def execute(self) -> Path:
         """Run what is left of the schedule."""
@@ -118,10 +121,13 @@ class _Run:
             def save(report: Report, reached: Progress | None, engine: Engine = engine) -> None:
                 self._save(report, reached, network, engine.optimiser)
 
-            stage_run = StageRun(engine, self.cases, self.snapshots, index, progress, save)
+            stage_run = StageRun(engine, self.cases, self.snapshots, index, progress, save, self._after_step)
             progress, optimiser = stage_run.execute(training.checkpoint_every, training.loader_workers), {}
             self._save(Report(index, None, progress.position.steps_done, {}), progress, network, None)
         return self._finish(network)
+
+    def _after_step(self, steps: int) -> bool:
+        return self.notice.agreed(self.reporter.after_step(steps))
 
     def _save(self, report: Report, progress: Progress | None, network: Segmenter, optimiser: torch.optim.Optimizer | None) -> None:
         """Report; where `progress` is given, rank 0 adds a checkpoint."""

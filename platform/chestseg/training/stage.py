@@ -16,11 +16,14 @@ from chestseg.data.sampling import EpochPlan, Sampler
 from chestseg.training.averaging import Snapshots, kept, re_estimate, window
 from chestseg.training.checkpoint import Position, Progress
 from chestseg.training.engine import Engine
+from chestseg.training.leaving import Leaving
 from chestseg.training.reporter import Report
 from chestseg.training.validation import validate
 
 Save = Callable[[Report, Progress | None], None]
 """Reports; with a progress, writes a checkpoint of it too."""
+AfterStep = Callable[[int], bool]
+"""Hears how many steps are done, and says whether a machine is to go, so that the run shall save and leave."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,18 @@ class Cases:
 class StageRun:
     """Executes what is left of a stage, from `progress` on."""
 
-    def __init__(self, engine: Engine, cases: Cases, snapshots: Snapshots, index: int, progress: Progress, save: Save) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cases: Cases,
+        snapshots: Snapshots,
+        index: int,
+        progress: Progress,
+        save: Save,
+        after_step: AfterStep = lambda steps: False,
+    ) -> None:
         self.engine, self.cases, self.snapshots, self.index, self.progress, self.save = engine, cases, snapshots, index, progress, save
+        self.after_step = after_step
         self.stage, self.group = engine.stage, engine.group
         self.examples = examples_of(cases.arrays, self.stage)
         self.sampler = Sampler(cases.training, cases.positive, self.stage, index, engine.seeds[0])
@@ -65,9 +78,12 @@ class StageRun:
             totals += losses
             position.step += 1
             position.steps_done += 1
-            if position.steps_done % checkpoint_every == 0 and position.step < self.sampler.steps:
+            leaves = self.after_step(position.steps_done)
+            if (leaves or position.steps_done % checkpoint_every == 0) and position.step < self.sampler.steps:
                 self.progress.totals = totals.tolist()
                 self.save(Report(self.index, None, position.steps_done, {}), self.progress)
+                if leaves:
+                    raise Leaving
         metrics = self._losses(totals)
         seconds = time.perf_counter() - start
         metrics["images_per_second"] = (self.sampler.steps - first) * self.stage.batch / seconds
