@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_phantoms(commands)
     _add_demo(commands)
     _add_doctor(commands)
+    _add_drill(commands)
     return parser
 
 
@@ -173,6 +174,12 @@ def _add_doctor(commands: Commands) -> None:
     _add_overrides(command)
     command.add_argument("--json", dest="as_json", action="store_true", help="print what was found for machines")
     command.add_argument("--timeout", type=float, default=120, metavar="S", help="seconds a node may take to answer (default: 120)")
+
+
+def _add_drill(commands: Commands) -> None:
+    command = _add(commands, "drill", "kill a training's workers, nodes, driver and servers on a simulated cluster, and say what was lost")
+    command.add_argument("--short", action="store_true", help="a worker and the driver only")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
 
 
 def _names(text: str) -> tuple[str, ...]:
