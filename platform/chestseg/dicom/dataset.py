@@ -1,13 +1,12 @@
 """DICOM files to data sets and their stored pixel values, whatever the transfer syntax."""
 
-import io
-
 import numpy as np
-from pydicom import dcmread, uid
+from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
 
 from chestseg.dicom.codestream import can_decode, decode
+from chestseg.dicom.parsing import parse
 from chestseg.dicom.picture import single_channel
 from chestseg.dicom.source import MOST_PIXELS, ImageFile, Refused, naming, read_source
 
@@ -18,7 +17,7 @@ def parse_dicom(data: bytes) -> FileDataset:
     Raises:
         Refused: not DICOM, or without pixel data.
     """
-    dataset = dcmread(io.BytesIO(data), force=True)
+    dataset = parse(data)
     if data[128:132] != b"DICM" and "Rows" not in dataset:
         raise Refused("neither DICOM nor PNG nor JPEG: convert it to one of them")
     if "PixelData" not in dataset:

@@ -1,15 +1,14 @@
 """The images a segmentation refers to: their headers, checked for all that a reference needs."""
 
 import copy
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydicom import dcmread
 from pydicom.config import RAISE
 from pydicom.dataset import Dataset
 from pydicom.valuerep import validate_value
 
+from chestseg.dicom.parsing import parse
 from chestseg.dicom.series_findings import is_uid
 from chestseg.dicom.source import ImageFile, Refused, naming, read_source
 
@@ -74,7 +73,7 @@ def _read(source: SourceImage, place: int) -> tuple[str, Dataset]:
         return f"source {place}", header
     data, name = read_source(source)
     with naming(name):
-        header = dcmread(io.BytesIO(data), stop_before_pixels=True, force=True)
+        header = parse(data, stop_before_pixels=True)
         if "Rows" not in header or "Columns" not in header:
             raise Refused("not a DICOM image: a segmentation refers to DICOM images only")
         return name, header

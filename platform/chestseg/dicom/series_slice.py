@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from chestseg.dicom.multiframe import PER_FRAME, SHARED, frame_attributes, is_multiframe
+from chestseg.dicom.parsing import parse
 from chestseg.dicom.source import Refused, naming
 
 TAGS = [
@@ -84,7 +84,7 @@ def read_slices(path: Path) -> list[Slice]:
         ValueError: one line that names the file: not DICOM, not an image, damaged, or several frames without positions of their own.
     """
     with naming(str(path)):
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=True)
+        dataset = parse(path, stop_before_pixels=True, specific_tags=TAGS)
         if "Rows" not in dataset or "Columns" not in dataset:
             raise Refused(NOT_AN_IMAGE)
         if is_multiframe(dataset):

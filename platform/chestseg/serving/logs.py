@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 LOGGER = "chestseg"
-SILENT = ("pydicom", "highdicom")
+SILENT = ("pydicom", "highdicom", "python_multipart")
 """They quote what files hold."""
 
 
