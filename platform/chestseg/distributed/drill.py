@@ -17,7 +17,7 @@ from chestseg.tracking.histories import Difference, difference
 CHECKPOINT_EVERY = 5
 DISK_MB = 900
 SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_worker_niceness": "0"}
-"""Of all processes: how often Ray Train looks at its workers, which for trainings of minutes may be often; and workers not behind the rest."""
+"""Of all processes: how often Ray Train looks at its workers, which may be often in short trainings; and no worker behind the others."""
 
 
 @dataclass(frozen=True)
