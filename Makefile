@@ -45,10 +45,12 @@ bench: setup
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.prepare
 
-# Disks that fill up and buckets that go away; a sweep killed ten times, one trial at a time and two; what a sweep adds to its trainings.
-# More than an hour on two cores.
+# Disks that fill up, buckets and servers that go away, workers, nodes, heads and drivers that are killed; a sweep killed ten times, one
+# trial at a time and two; what a sweep adds to its trainings. More than two hours on two cores.
 drill: setup
+	$(BIN)/chestseg drill
 	$(BIN)/pytest -m drill
+	$(BIN)/python -m benchmarks.fifty_kills
 	$(BIN)/python -m benchmarks.kill_sweep
 	$(BIN)/python -m benchmarks.kill_sweep --at-once 2
 	$(BIN)/python -m benchmarks.tuning_overhead

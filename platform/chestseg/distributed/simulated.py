@@ -27,6 +27,8 @@ STARTS_WITHIN = 180.0
 WORKER = "ray::RayTrainWorker"
 """How Ray calls the processes of Ray Train's workers."""
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
+RAY_STATE = {"RAY_external_storage_namespace": "chestseg", "RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+"""Settings beside `RAY_REDIS_ADDRESS` with which a cluster outlives its head: whose state it is, and how long nodes look for a new head."""
 OBJECT_STORE = 100_000_000
 """Bytes of each node's."""
 
@@ -104,6 +106,12 @@ class SimulatedCluster:
         """Start the head, or another one at the same address after it was lost."""
         (self.folder / "r").mkdir(exist_ok=True)
         self.head = self._start("head", {"gcs_server_port": self.port, "num_cpus": 0, "temp_dir": str(self.folder / "r")})
+
+    def lose_head(self) -> None:
+        """Take the head away without a word, and all that runs on it; nodes wait for another as long as Ray lets them."""
+        assert self.head
+        self.head.lose()
+        self.head = None
 
     def add_node(self, cpus: int = 1) -> Node:
         """Add a node and return when it has joined."""
