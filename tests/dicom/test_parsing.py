@@ -29,7 +29,7 @@ def test_a_data_set_without_preamble_or_meta_information_is_taken(dicom):
     file = DicomBytesIO()
     file.is_implicit_VR, file.is_little_endian = False, True
     write_dataset(file, sound)
-    assert parsing.parse(file.getvalue()).PatientID == sound.PatientID
+    assert parsing.parse(file.getvalue()).PixelData == sound.PixelData
 
 
 @pytest.mark.parametrize("place", ["before the data set", "after it"])

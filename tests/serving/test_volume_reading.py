@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from chestseg.arrays.grid import Grid
+from chestseg.arrays.volume import Volume
 from chestseg.inference.volume_inputs import read_volumes
 from chestseg.serving.volume_reading import Limits, Looked, look, plain, read
 from tests.serving.volumes_sent import HU, SCAN, contents, nifti, refused, series, zipped
@@ -17,6 +19,13 @@ def sent(folder: Path, *bodies: bytes) -> Path:
     for number, body in enumerate(bodies):
         (folder / f"{number:05}").write_bytes(body)
     return folder
+
+
+@pytest.mark.parametrize(("spacing", "told"), [((4.0, 4.0, 60.0), "0.128x0.16x3.6"), ((4.0, 40.0, 40.0), "0.128x1.6x2.4")])
+def test_a_scan_that_is_larger_than_a_scanner(tmp_path: Path, spacing: tuple[float, float, float], told: str) -> None:
+    scan = Volume(HU, Grid.upright(HU.shape, spacing))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"a scan of {told} m"):
+        look(sent(tmp_path / "u", nifti(tmp_path, scan)), "strict", LIMITS)
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])

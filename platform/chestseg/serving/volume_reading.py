@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from chestseg.arrays.grid import Grid
 from chestseg.dicom.series import Mode, read_series, report_series
 from chestseg.files import sha256_of
 from chestseg.inference.unzip import unzipped
@@ -17,6 +18,8 @@ NAME = "upload"
 """What errors call it."""
 ZIP = b"PK\x03\x04"
 PREAMBLE, DICOM = 128, b"DICM"
+LONGEST_MM, WIDEST_MM = 2500.0, 1000.0
+"""Of a volume's edges: tables move by 2.2 m, gantries open by 0.9 m."""
 UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
@@ -64,8 +67,10 @@ def look(folder: Path, mode: Mode, limits: Limits) -> Looked:
         if len(files) == 1 and start[:4] == ZIP:
             files = _unpack(files[0], folder, limits)
         elif len(files) == 1 and start[PREAMBLE:] != DICOM:
-            shape = read_nifti_grid(files[0], NAME).shape
+            grid = read_nifti_grid(files[0], NAME)
+            shape = grid.shape
             _within(limits, shape[0], shape[0] * shape[1] * shape[2])
+            _require_a_patients_size(grid)
             return Looked("nifti", sha256_of(files[0]), shape[0], shape[0] * shape[1] * shape[2])
         slices, voxels = _look_at_series(files, folder, mode, limits)
         return Looked("series", _joint(sha256_of(file) for file in files), slices, voxels)
@@ -84,6 +89,7 @@ def read(folder: Path, kind: str, mode: Mode) -> Source:
             [file] = folder.iterdir()
             return Source(VolumeInput(NAME, Path(NAME), read_nifti(file, NAME), None), ())
         series = read_series(folder, mode)
+        _require_a_patients_size(series.volume.grid)
         [(_, chosen), *_] = list_ct_series(NAME, folder, sorted(folder.iterdir()))
         return Source(VolumeInput(NAME, Path(NAME), series.volume, series), chosen.paths)
     except ValueError as error:
@@ -134,6 +140,15 @@ def _within(limits: Limits, slices: int, voxels: int) -> None:
         raise ValueError(
             f"{NAME}: {slices} slices and {voxels} voxels, at most {limits.slices} and {limits.voxels} are taken: crop it to the chest"
         )
+
+
+def _require_a_patients_size(grid: Grid) -> None:
+    """Refuse spacings that are none: a network that sees voxels of millimetres would compute for hours on kilometres."""
+    edges = [n * mm for n, mm in zip(grid.shape, grid.spacing, strict=True)]
+    _, wide, long = sorted(edges)
+    if not (long <= LONGEST_MM and wide <= WIDEST_MM):
+        told = "x".join(f"{edge / 1000:.3g}" for edge in edges)
+        raise ValueError(f"{NAME}: a scan of {told} m: no scanner is that large; correct the spacing, which is in mm")
 
 
 def _joint(digests: Iterable[str]) -> str:
