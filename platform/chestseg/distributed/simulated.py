@@ -105,7 +105,7 @@ class SimulatedCluster:
     def start_head(self) -> None:
         """Start the head, or another one at the same address after it was lost."""
         (self.folder / "r").mkdir(exist_ok=True)
-        self.head = self._start("head", {"gcs_server_port": self.port, "num_cpus": 0, "temp_dir": str(self.folder / "r")})
+        self.head = self._start({"gcs_server_port": self.port, "num_cpus": 0, "temp_dir": str(self.folder / "r")})
 
     def lose_head(self) -> None:
         """Take the head away without a word, and all that runs on it; nodes wait for another as long as Ray lets them."""
@@ -116,7 +116,7 @@ class SimulatedCluster:
     def add_node(self, cpus: int = 1) -> Node:
         """Add a node and return when it has joined."""
         options = {"gcs_address": self.address, "redis_address": self.address, "num_cpus": cpus}
-        self.nodes.append(self._start(secrets.token_hex(28), options))
+        self.nodes.append(self._start(options))
         return self.nodes[-1]
 
     def lose(self, node: Node) -> None:
@@ -134,13 +134,13 @@ class SimulatedCluster:
         """Ray Train's, on all nodes."""
         return [process for node in self.nodes for process in node.workers()]
 
-    def _start(self, name: str, options: dict[str, Any]) -> Node:
-        log = self.folder / f"{name}.log"
-        env = self.env if name == "head" else {**self.env, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": name}
+    def _start(self, options: dict[str, Any]) -> Node:
         told = json.dumps({"object_store_memory": OBJECT_STORE, "num_gpus": 0, **options})
         command = [sys.executable, "-m", "chestseg.distributed.simulated_node", told]
         deadline = time.monotonic() + STARTS_WITHIN
         while True:
+            name = secrets.token_hex(28)
+            log, env = self.folder / f"{name}.log", {**self.env, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": name}
             with log.open("wb") as output:
                 process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
             node = Node(name, process)
