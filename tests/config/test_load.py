@@ -37,6 +37,7 @@ def test_overrides_reach_into_lists_and_keep_their_types(config: Path) -> None:
         ("stages.0.epochs", "write key.path=value"),
         ("stages.0.epochs=0", "greater than or equal to 1, found 0"),
         ("fold=9", "there are folds 0 to 4"),
+        ("training.min_workers=2", "min_workers 2 is more than workers 1"),
         ("training.workers=2", "1 micro-batch\\(es\\) for 2 workers"),
         ("stages.0.micro_batch=3", "not a multiple of micro_batch 3"),
         ("stages.0.loss.empty=1", "set it to true"),

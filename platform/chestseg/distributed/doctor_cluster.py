@@ -28,12 +28,13 @@ def judge_cluster(sight: Sight, need: Need | None) -> Iterator[Check]:
 
 
 def _room(sight: Sight, need: Need) -> Check:
-    """CPUs and GPUs for all workers."""
+    """CPUs and GPUs for all workers, or for as few as will do."""
     training = need.experiment.training
     has = {key: sum(node.get(key, 0) for node in sight.resources.values()) for key in ("CPU", "GPU")}
-    wanted = {key: each * training.workers for key, each in worker_resources(training).items()}
+    count = training.fewest_workers
+    wanted = {key: each * count for key, each in worker_resources(training).items()}
     told = ", ".join(f"{wanted[key]:g} of {has[key]:g} {key}" for key in wanted)
-    workers = f"{training.workers} worker{'s' * (training.workers > 1)}: {told}"
+    workers = f"{'at least ' * (count < training.workers)}{count} worker{'s' * (count > 1)}: {told}"
     if all(wanted[key] <= has[key] for key in wanted):
         return Check("room", (), "ok", workers)
     if may_grow():
