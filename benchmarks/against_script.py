@@ -24,6 +24,7 @@ from chestseg.config import Experiment, Postprocessing, RadiographStage
 from chestseg.inference.predictor import LiveModel
 from chestseg.models.allocator import keep_freed_memory
 from chestseg.preprocessing import Preprocessing
+from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from chestseg.training.group import Group
 from chestseg.training.reporter import FolderReporter
 from chestseg.training.run import train
@@ -50,8 +51,7 @@ def train_timed(experiment: Experiment, dataset: Any, threads: int) -> Trained:
         final = train(experiment, dataset, Group(), FolderReporter(Path(folder, "checkpoints")), Path(folder))
         minutes = (time.process_time() - started) / 60 / threads
         stage, epoch = len(experiment.stages) - 1, experiment.stages[-1].epochs - 1
-        snapshot = Path(folder, "snapshots", f"stage{stage}-epoch{epoch:04d}.safetensors")
-        return Trained(minutes, load_file(final), load_file(snapshot))
+        return Trained(minutes, load_file(final), Snapshots(Path(folder, SNAPSHOTS)).load(stage, epoch))
 
 
 def ways(trained: Trained) -> list[tuple[str, Weights, bool]]:
