@@ -150,8 +150,8 @@ def pyfunc(bundle: Path, work: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(side: Side, work: Path) -> Iterator[None]:
-    """The server, up and warm."""
+def running(side: Side, work: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The server, up and warm: its process."""
     search = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": f"{ROOT / 'platform'}{os.pathsep}{ROOT}"}
     env = os.environ | search | {"PYTHONWARNINGS": "ignore"} | side.env
     until(lambda: not listens(side.port), "the server before it ends")
@@ -161,7 +161,7 @@ def running(side: Side, work: Path) -> Iterator[None]:
         until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{side.port}{side.health}"), "the server starts")
         if process.poll() is not None:
             raise RuntimeError((work / "server.log").read_text()[-3000:])
-        yield
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -300,12 +300,12 @@ def radiographs(work: Path) -> list[Path]:
     return sorted(folder.rglob("*.dcm"))
 
 
-def make_bundle(folder: Path, size: int) -> Path:
+def make_bundle(folder: Path, size: int, encoder: str = "resnet34", seed: int = 0) -> Path:
     """Random weights, whose batch norms have seen noise: time does not depend on what was learned."""
     if folder.exists():
         return folder
-    model = UNet2DModel(encoder="resnet34", weights="none", empty_head=True)
-    torch.manual_seed(0)
+    model = UNet2DModel(encoder=encoder, weights="none", empty_head=True)
+    torch.manual_seed(seed)
     network = build_model(model, pretrained=False).train()
     with torch.no_grad():
         for _ in range(3):
