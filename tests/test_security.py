@@ -16,6 +16,7 @@ from chestseg.config import load_experiment
 from chestseg.phantoms.radiograph.siim import write_siim
 from tests.conftest import RAY_FOLDER, TOKEN_FILE
 from tests.deployed import LOOKS_SECRET
+from tests.small_job import small_job, write_job
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for folder in ("platform", "jobs", "serve_apps", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -69,23 +70,12 @@ def trained(cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small training whose driver had secrets in its environment: all it wrote, said, and told Ray of itself."""
     folder = tmp_path_factory.mktemp("secret")
     write_siim(folder / "siim", 12, seed=1, size=64)
-    tree = {
-        "name": "secret",
-        "data": {
-            "sources": [{"reader": "siim", "path": str(folder / "siim")}],
-            "prepared": str(folder / "prepared"),
-            "sizes": [32],
-            "folds": 2,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{"size": 32, "epochs": 1, "batch": 4}],
-        "storage": str(folder / "runs"),
-        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "secret"},
-    }
-    (folder / "secret.yaml").write_text(yaml.safe_dump(tree))
-    assert main(["prepare", str(folder / "secret.yaml")]) == 0
+    config = write_job(
+        folder, small_job(folder, "secret", [{"size": 32, "epochs": 1, "batch": 4}], training={}, tracking={"model": "cxr-secret"})
+    )
+    assert main(["prepare", str(config)]) == 0
     told = dict.fromkeys(("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY"), SECRET)
-    command = [sys.executable, "jobs/train.py", str(folder / "secret.yaml")]
+    command = [sys.executable, "jobs/train.py", str(config)]
     done = subprocess.run(command, cwd=ROOT, env=cluster.env | told, capture_output=True, text=True, check=False)
     (folder / "said.txt").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -10,6 +10,7 @@ from chestseg.cli import main
 from chestseg.cli.tune import table
 from chestseg.tuning.records import FILE, Asked, TrialRecord, read_journal
 from tests.evaluation.prepared import write_prepared
+from tests.small_job import small_job, write_job
 
 WITHOUT_DRIVER = "mysql+pymysql://nobody@127.0.0.1:1/none"
 
@@ -17,26 +18,19 @@ WITHOUT_DRIVER = "mysql+pymysql://nobody@127.0.0.1:1/none"
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     write_prepared(tmp_path / "prepared")
-    base = {
-        "name": "tuned",
-        "data": {
-            "sources": [{"reader": "siim", "path": "x"}],
-            "prepared": str(tmp_path / "prepared"), "sizes": [64, 128], "folds": 2, "test_share": 0.3,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{"size": 64, "epochs": 1, "batch": 2, "optimiser": {"final_lr": 1e-5}}],
-        "training": {"precision": "fp32", "gpu": "no"},
-        "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "model": None},
-    }  # fmt: skip
+    base = small_job(
+        tmp_path, "tuned", [{"size": 64, "epochs": 1, "batch": 2, "optimiser": {"final_lr": 1e-5}}],
+        data={"sizes": [64, 128]}, training={"precision": "fp32", "gpu": "no"},
+    )  # fmt: skip
     sweep = {
         "name": "refused",
-        "base": "base.yaml",
+        "base": "tuned.yaml",
         "trials": 4,
         "budget": {"unit": "flops", "per_trial": 1e10},
         "space": {"stages": [1, 2], "sizes": [64, 128], "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
         "storage": str(tmp_path),
     }
-    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    write_job(tmp_path, base)
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump(sweep))
     return path

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from chestseg.cli import main
 from tests.evaluation.prepared import write_prepared
+from tests.small_job import small_job, write_job
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
@@ -18,23 +19,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("cluste
 def config(tmp_path: Path) -> Path:
     """Two stages against one at equal compute, on rectangles."""
     write_prepared(tmp_path / "prepared")
-    base = {
-        "name": "parts",
-        "data": {
-            "sources": [{"reader": "siim", "path": "x"}],
-            "prepared": str(tmp_path / "prepared"), "sizes": [64, 128], "folds": 2, "test_share": 0.3,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [
-            {"size": 64, "epochs": 4, "batch": 2},
-            {"size": 128, "epochs": 2, "batch": 2, "swa": {"last": 2, "batch_norm_batches": 2}},
-        ],
-        "training": {"precision": "fp32", "gpu": "no"},
-        "storage": str(tmp_path / "runs"),
-        "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "parts", "model": None},
-    }  # fmt: skip
-    ablation = {"name": "parts-told", "base": "base.yaml", "variations": {"one-stage": {"last_stage_only": True, "equal": "compute"}}}
-    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    last = {"size": 128, "epochs": 2, "batch": 2, "swa": {"last": 2, "batch_norm_batches": 2}}
+    base = small_job(tmp_path, "parts", [{"size": 64, "epochs": 4, "batch": 2}, last], training={"precision": "fp32", "gpu": "no"})
+    ablation = {"name": "parts-told", "base": "parts.yaml", "variations": {"one-stage": {"last_stage_only": True, "equal": "compute"}}}
+    write_job(tmp_path, base)
     (tmp_path / "ablation.yaml").write_text(yaml.safe_dump(ablation))
     return tmp_path / "ablation.yaml"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from chestseg.bundle import load_bundle
@@ -17,6 +16,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.inference.golden import check_golden
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.promotion import version_under
+from tests.small_job import small_job, write_job
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -25,23 +25,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
     folder = tmp_path_factory.mktemp("folds")
     write_siim(folder / "siim", 24, seed=1, size=128)
-    tree = {
-        "name": "folds",
-        "data": {
-            "sources": [{"reader": "siim", "path": str(folder / "siim")}],
-            "prepared": str(folder / "prepared"), "sizes": [32], "folds": 2, "test_share": 0.3,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{"size": 32, "epochs": 2, "batch": 4, "positives": 0.5}],
-        "training": {"precision": "fp32"},
-        "choose": {"name": "mean_dice"},
-        "storage": str(folder / "runs"),
-        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "folds", "model": "cxr-folds"},
-    }  # fmt: skip
-    (folder / "folds.yaml").write_text(yaml.safe_dump(tree))
-    assert main(["prepare", str(folder / "folds.yaml")]) == 0
-    assert main(["cross-validate", str(folder / "folds.yaml")]) == 0
-    return folder / "folds.yaml"
+    stage = {"size": 32, "epochs": 2, "batch": 4, "positives": 0.5}
+    tree = small_job(
+        folder, "folds", [stage], data={"test_share": 0.3}, choose={"name": "mean_dice"}, tracking={"model": "cxr-folds"}
+    )  # fmt: skip
+    path = write_job(folder, tree)
+    assert main(["prepare", str(path)]) == 0
+    assert main(["cross-validate", str(path)]) == 0
+    return path
 
 
 def test_every_training_case_is_scored_once_by_a_network_that_held_it_out(config: Path) -> None:

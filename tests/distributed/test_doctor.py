@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chestseg.cli import main
 from chestseg.cli.doctor import lines, need_of
@@ -21,6 +20,7 @@ from chestseg.distributed.doctor_cluster import judge_cluster
 from chestseg.distributed.doctor_judge import judge_nodes
 from tests.distributed import doctored
 from tests.servers import free_port, mlflow_server
+from tests.small_job import small_job, write_job
 
 ROOT = Path(__file__).parents[2]
 SHA = "a" * 64
@@ -30,20 +30,10 @@ SHA = "a" * 64
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment whose dataset looks prepared."""
     folder = tmp_path_factory.mktemp("fit")
-    (folder / "prepared").mkdir()
+    for name in ("siim", "prepared"):
+        (folder / name).mkdir()
     (folder / "prepared" / "prepared.json").write_text("{}")
-    tree = {
-        "name": "fit",
-        "data": {"sources": [{"reader": "siim", "path": str(folder)}], "prepared": str(folder / "prepared"), "sizes": [32]},
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{"size": 32, "epochs": 1, "batch": 4}],
-        "training": {"gpu": "no"},
-        "storage": str(folder / "runs"),
-        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db"},
-    }
-    path = folder / "fit.yaml"
-    path.write_text("# Made by a test.\n" + yaml.safe_dump(tree))
-    return path
+    return write_job(folder, small_job(folder, "fit", [{"size": 32, "epochs": 1, "batch": 4}], training={"gpu": "no"}))
 
 
 def found(told: dict[str, Any], check: str) -> list[tuple[str, str]]:

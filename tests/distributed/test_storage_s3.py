@@ -24,6 +24,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.storage.objects import PATIENCE, Objects
 from tests.servers import S3Server, s3_server
+from tests.small_job import small_job, write_job
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -63,21 +64,10 @@ def job(tmp_path_factory: pytest.TempPathFactory, cluster, s3: S3Server) -> Job:
     """The local run is done when this returns; of the sources the bucket has a copy."""
     folder = tmp_path_factory.mktemp("job")
     write_siim(folder / "siim", 12, seed=1, size=64)
-    tree = {
-        "name": "job",
-        "data": {
-            "sources": [{"reader": "siim", "path": str(folder / "siim"), "name": "siim"}],
-            "prepared": "unsaid", "sizes": [32], "folds": 2, "test_share": 0.25,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [
-            {"size": 32, "epochs": EPOCHS, "batch": 4, "micro_batch": 2, "validate_every": 4, "swa": {"last": 2, "batch_norm_batches": 2}}
-        ],
-        "training": {"precision": "fp32", "checkpoint_every": 1},
-        "tracking": {"experiment": "job", "model": None},
-    }  # fmt: skip
-    path = folder / "job.yaml"
-    path.write_text("# Made by a test.\n" + yaml.safe_dump(tree))
+    stage = {"size": 32, "epochs": EPOCHS, "batch": 4, "micro_batch": 2, "validate_every": 4, "swa": {"last": 2, "batch_norm_batches": 2}}
+    sources = [{"reader": "siim", "path": str(folder / "siim"), "name": "siim"}]
+    training = {"precision": "fp32", "checkpoint_every": 1}
+    path = write_job(folder, small_job(folder, "job", [stage], data={"sources": sources}, training=training))
     sources = Objects("s3://job/siim")
     sources.upload_all({str(file.relative_to(folder / "siim")): file for file in (folder / "siim").rglob("*") if file.is_file()})
     local = settings(data__prepared=folder / "prepared", storage=folder / "runs", tracking__uri=f"sqlite:///{folder}/local.db")

@@ -10,7 +10,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-import yaml
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
@@ -22,6 +21,7 @@ from chestseg.phantoms.radiograph.make import make_phantom
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.journal import Journal, Metric, read_entries
 from chestseg.tracking.tracked_run import load_run
+from tests.small_job import small_job, write_job
 
 pytestmark = pytest.mark.ray
 
@@ -33,23 +33,10 @@ def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
     """Phantoms prepared, and a two-stage experiment of seconds over them."""
     folder = tmp_path_factory.mktemp("job")
     write_siim(folder / "siim", 24, seed=1, size=128)
-    tree = {
-        "name": "job",
-        "data": {
-            "sources": [{"reader": "siim", "path": str(folder / "siim")}],
-            "prepared": str(folder / "prepared"), "sizes": [32, 64], "folds": 3, "test_share": 0.25,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [
-            {"size": 32, "epochs": 3, "batch": 4, "micro_batch": 2, "positives": 0.5},
-            {"size": 64, "epochs": 3, "batch": 4, "micro_batch": 2, "swa": {"last": 2, "batch_norm_batches": 4}},
-        ],
-        "training": {"precision": "fp32", "checkpoint_every": 2},
-        "storage": str(folder / "runs"),
-        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "job", "model": "cxr-job"},
-    }  # fmt: skip
-    path = folder / "job.yaml"
-    path.write_text("# Made by a test.\n" + yaml.safe_dump(tree))
+    stage = {"epochs": 3, "batch": 4, "micro_batch": 2}
+    stages = [{**stage, "size": 32, "positives": 0.5}, {**stage, "size": 64, "swa": {"last": 2, "batch_norm_batches": 4}}]
+    training = {"precision": "fp32", "checkpoint_every": 2}
+    path = write_job(folder, small_job(folder, "job", stages, data={"folds": 3}, training=training, tracking={"model": "cxr-job"}))
     assert main(["prepare", str(path)]) == 0
     return path
 

@@ -22,6 +22,7 @@ from chestseg.config import load_experiment
 from chestseg.config.sweep import Sweep, load_sweep
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tuning.records import FILE, Reported, TrialRecord, read_journal, records_of
+from tests.small_job import small_job, write_job
 
 pytestmark = pytest.mark.ray
 
@@ -37,20 +38,13 @@ def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     write_siim(folder / "siim", 24, seed=1, size=128)
     stage = {"epochs": 1, "batch": 4, "micro_batch": 2, "cases_per_epoch": 8, "optimiser": {"final_lr": 1e-6}}
-    base = {
-        "name": "tuned",
-        "data": {
-            "sources": [{"reader": "siim", "path": str(folder / "siim")}],
-            "prepared": str(folder / "prepared"), "sizes": [32, 64], "folds": 3, "test_share": 0.25,
-        },
-        "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
-        "stages": [{**stage, "size": 32}],
-        "training": {"precision": "fp32", "checkpoint_every": 3},
-        "tracking": {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": "tuned", "model": None},
-    }  # fmt: skip
+    base = small_job(
+        folder, "tuned", [{**stage, "size": 32}],
+        data={"sizes": [32, 64], "folds": 3}, training={"precision": "fp32", "checkpoint_every": 3},
+    )  # fmt: skip
     sweep = {
         "name": "small",
-        "base": "base.yaml",
+        "base": "tuned.yaml",
         "trials": 5,
         "seed": 2,
         "budget": {"unit": "flops", "per_trial": 4e9},
@@ -60,10 +54,9 @@ def config(tmp_path_factory: pytest.TempPathFactory, cluster) -> Path:
         "at_once": 1,
         "storage": str(folder / "sweeps"),
     }
-    (folder / "base.yaml").write_text(yaml.safe_dump(base))
     path = folder / "sweep.yaml"
     path.write_text("# Made by a test.\n" + yaml.safe_dump(sweep))
-    assert main(["prepare", str(folder / "base.yaml")]) == 0
+    assert main(["prepare", str(write_job(folder, base))]) == 0
     return path
 
 
