@@ -12,12 +12,14 @@ from tests.distributed.drilled import losses, stage
 
 pytestmark = [pytest.mark.drill, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600)]
 
+GIVES_UP = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
+"""Seconds for which Ray Train waits for room for as many workers as there were, before it looks how many there is room for."""
 TOLERANCE = 1e-3
 """Of a loss, relative: docs/reliability.md says why."""
 
 
 def test_one_worker_two_and_one_again_give_the_curve_of_one(tmp_path: Path) -> None:
-    with stage(tmp_path, (1,), epochs=(30, 10)) as on:
+    with stage(tmp_path, (1,), epochs=(30, 10), env=GIVES_UP) as on:
         elastic = on.run("elastic", training__min_workers=1, training__resize_every=1)
         with ended(elastic):
             elastic.start()

@@ -16,12 +16,8 @@ from chestseg.tracking.histories import Difference, difference
 
 CHECKPOINT_EVERY = 5
 DISK_MB = 900
-SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
-    "RAY_worker_niceness": "0",
-}
-"""Of all processes: Ray Train looks at its workers often, for trainings are short; a busy machine has time; no process is behind others."""
+SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_worker_niceness": "0"}
+"""Of all processes: how often Ray Train looks at its workers, which may be often in short trainings; and no worker behind the others."""
 
 
 @dataclass(frozen=True)
