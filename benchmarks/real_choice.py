@@ -30,7 +30,7 @@ SETTINGS = {
     "batch 4, 128 then 192": [*BATCH_4, "stages.1.size=192", "stages.1.epochs=14", "stages.1.validate_every=14"],
 }
 """Changes to the configuration. An epoch at 192 pixels costs 9/16 of one at 256."""
-THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5), (0.4, 0.5, 0.6, 0.7), (0, 1000, 2000, 4000)
+THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5, 0.6), (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0, 1000, 2000, 4000)
 """The rules tried; areas in pixels of 1024 x 1024."""
 
 

@@ -20,6 +20,14 @@ def test_logits_have_the_input_size_and_the_head_one_score_an_image() -> None:
     assert answer.disease is not None and answer.disease.shape == (2,)
 
 
+def test_the_decoder_may_have_another_activation_and_the_encoder_keeps_its_own() -> None:
+    plain, other = (build_model(UNet2DModel(encoder="resnet18", weights="none", activation=a)) for a in ("relu", "silu"))
+    kinds = [type(module) for module in other.network.decoder.modules()]
+    assert torch.nn.ReLU not in kinds and kinds.count(torch.nn.SiLU) == 10
+    assert [type(m) for m in other.encoder.modules()] == [type(m) for m in plain.encoder.modules()]
+    assert plain.state_dict().keys() == other.state_dict().keys()
+
+
 def test_without_the_head_there_is_no_score() -> None:
     with torch.inference_mode():
         assert build_model(UNet2DModel(encoder="resnet18", weights="none")).eval()(torch.zeros(1, 1, 32, 32)).disease is None

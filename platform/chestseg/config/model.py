@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from chestseg.config.stage import Triple
 from chestseg.config.strict import Strict
 
+Activation = Literal["relu", "leaky_relu", "silu"]
+
 
 class UNet2DModel(Strict):
     """A 2D U-Net for radiographs, over any encoder of segmentation-models-pytorch."""
@@ -16,6 +18,9 @@ class UNet2DModel(Strict):
     weights: str = "imagenet"
     """`imagenet` (downloaded), `package` (an installed weights package), `none`, or the path of a state dict."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    activation: Activation = "relu"
+    """Of the decoder. With `relu` and few channels at its last level, lesions may end as places where no channel answers, and nothing
+    learns there but the head's bias; the others let gradients pass everywhere."""
     empty_head: bool = False
     """A second head that says whether the mask is empty."""
 
@@ -50,6 +55,8 @@ class SliceUNetModel(Strict):
     weights: str = "imagenet"
     """As of `UNet2DModel`."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    activation: Activation = "relu"
+    """As of `UNet2DModel`."""
     neighbours: int = Field(default=1, ge=0, le=8)
     """Slices seen on either side; 1 makes three channels, as the pretrained stem has."""
 

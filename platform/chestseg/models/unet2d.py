@@ -15,6 +15,10 @@ from chestseg.models.weights import download_error, load_weights, package_weight
 
 CLASSIFIER_DROPOUT = 0.2
 HUB_WEIGHTS = "imagenet"
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "silu": lambda: nn.SiLU(inplace=True),
+}
 
 Network = TypeVar("Network", bound=Segmenter)
 
@@ -57,7 +61,7 @@ def smp_unet(config: UNet2DModel | SliceUNetModel, channels: int, *, download: b
     with warnings.catch_warnings():
         # smp marks `timm-` names as deprecated; the encoders behind them differ from their `tu-` namesakes in tensor names.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return smp.Unet(
+        network = smp.Unet(
             config.encoder,
             encoder_weights=HUB_WEIGHTS if download else None,
             in_channels=channels,
@@ -65,6 +69,17 @@ def smp_unet(config: UNet2DModel | SliceUNetModel, channels: int, *, download: b
             decoder_channels=config.decoder_channels,
             aux_params=head,
         )
+    if config.activation != "relu":
+        _replace_relu(network.decoder, ACTIVATIONS[config.activation])
+    return network
+
+
+def _replace_relu(module: nn.Module, make: Callable[[], nn.Module]) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU):
+            setattr(module, name, make())
+        else:
+            _replace_relu(child, make)
 
 
 def with_photograph_weights(make: Callable[..., Network], config: UNet2DModel | SliceUNetModel, pretrained: bool) -> Network:
