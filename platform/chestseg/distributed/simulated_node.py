@@ -29,7 +29,7 @@ def run(options: dict[str, Any]) -> None:
     options |= {"dashboard_agent_listen_port": None, "include_dashboard": False, "no_monitor": True, "include_log_monitor": head}
     try:
         Node(RayParams(**options), head=head, shutdown_at_exit=True, spawn_reaper=False)
-    except Exception as error:  # noqa: BLE001  (Ray raises nothing more particular)
+    except Exception as error:  # Ray raises nothing more particular
         if head or TOO_LATE not in str(error):
             raise
         _wait_until_joined(options["gcs_address"])  # what was started goes on starting
