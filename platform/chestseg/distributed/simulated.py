@@ -27,6 +27,8 @@ STARTS_WITHIN = 600.0
 WORKER = "ray::RayTrainWorker"
 """How Ray calls the processes of Ray Train's workers."""
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
+PATIENT = {"RAY_agent_register_timeout_ms": str(int(STARTS_WITHIN * 1000))}
+"""A raylet whose agents take longer to start, as they may on a busy machine, ends without a word."""
 RAY_STATE = {"RAY_external_storage_namespace": "chestseg", "RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 """Settings beside `RAY_REDIS_ADDRESS` with which a cluster outlives its head: whose state it is, and how long nodes look for a new head."""
 OBJECT_STORE = 100_000_000
@@ -81,7 +83,7 @@ class SimulatedCluster:
         # On Linux too this keeps every port on loopback.
         quiet = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "NO_ALBUMENTATIONS_UPDATE": "1"}
         path = os.pathsep.join(filter(None, [str(SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
-        self.env = {**os.environ, **token, **quiet, **self.settings, "PYTHONPATH": path}
+        self.env = {**os.environ, **PATIENT, **token, **quiet, **self.settings, "PYTHONPATH": path}
         self.env.pop("RAY_ADDRESS", None)
 
     def __enter__(self) -> Self:
