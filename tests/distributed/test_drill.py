@@ -4,7 +4,7 @@ import pytest
 
 from chestseg.cli import main
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_the_short_drill_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
