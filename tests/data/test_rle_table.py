@@ -52,7 +52,9 @@ def test_what_is_no_such_table_is_refused(tmp_path, text, finding):
     assert str(error.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(TEXT.encode())[:-12], gzip.compress(b"\xff\xfe\x00")])
+@pytest.mark.parametrize(
+    "data", [b"no gzip", gzip.compress(TEXT.encode())[:-12], gzip.compress(b"\xff\xfe\x00")], ids=["none", "cut", "not text"]
+)
 def test_a_damaged_gzip_is_refused(tmp_path, data):
     path = tmp_path / "train-rle.csv.gz"
     path.write_bytes(data)
