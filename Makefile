@@ -29,9 +29,8 @@ $(VIEWER): $(PAGE)/package.json $(PAGE)/viewer.py | $(INSTALLED)
 	$(BIN)/python -m chestseg.serving.page.viewer
 	@touch $@
 
-# Two processes, as on the smallest machine that CI has: one shares a cluster among its tests, the other runs what needs none.
 test: setup web
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest
 
 check: setup
 	$(BIN)/ruff format --check .
