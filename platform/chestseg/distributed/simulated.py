@@ -27,8 +27,8 @@ STARTS_WITHIN = 600.0
 WORKER = "ray::RayTrainWorker"
 """How Ray calls the processes of Ray Train's workers."""
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
-PATIENT = {"RAY_agent_register_timeout_ms": str(int(STARTS_WITHIN * 1000))}
-"""A raylet whose agents take longer to start, as they may on a busy machine, ends without a word."""
+PATIENT = {"RAY_agent_register_timeout_ms": str(int(STARTS_WITHIN * 1000)), "RAY_memory_monitor_refresh_ms": "0"}
+"""On a busy machine: a raylet whose agents take longer to start ends without a word, and Ray kills workers where others take the memory."""
 RAY_STATE = {"RAY_external_storage_namespace": "chestseg", "RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 """Settings beside `RAY_REDIS_ADDRESS` with which a cluster outlives its head: whose state it is, and how long nodes look for a new head."""
 OBJECT_STORE = 100_000_000
