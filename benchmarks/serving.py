@@ -50,7 +50,7 @@ from chestseg.preprocessing import Preprocessing
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 LOCUST = "locust==2.47.0"
-STARTS_WITHIN = 300.0
+STARTS_WITHIN = 900.0
 FILES = 16
 TAIL = 99
 

@@ -3,9 +3,7 @@
 import io
 import json
 import re
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,8 @@ from chestseg.cli.predict import run as predict
 from chestseg.config.serving import CxrServing
 from chestseg.dicom.write import write_radiograph
 from chestseg.serving.radiographs import radiographs
+from tests.serving.mutants import check, png_that_declares
+from tests.serving.mutants import radiographs as mutants
 from tests.serving.served import ServePort, tiny_bundle
 
 pytestmark = pytest.mark.ray
@@ -144,15 +144,6 @@ def test_too_many_at_once_are_told_to_come_again(client: httpx.Client, pictures:
     assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 429} == {"3"}
 
 
-def png_that_declares(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(1_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     ("content", "status", "says"),
     [
@@ -171,6 +162,16 @@ def test_what_cannot_be_answered(client: httpx.Client, pictures: dict[str, Path]
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert re.search(says, error["message"]) and error["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_a_hundred_mutants_are_answered(client: httpx.Client, pictures: dict[str, Path]) -> None:
+    """`python -m benchmarks.serving_mutants` sends ten thousand."""
+    sound = [pictures[name].read_bytes() for name in ("dicom", "png", "jpeg")]
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(mutants(sound, 100))
+        answers = list(pool.map(lambda mutant: client.post("v1/segment", content=mutant.body), sent))
+    for mutant, answer in zip(sent, answers, strict=True):
+        check(mutant, answer.status_code, answer.json())
 
 
 def test_forms_and_formats_that_are_none(client: httpx.Client, pictures: dict[str, Path]) -> None:

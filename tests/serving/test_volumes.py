@@ -16,6 +16,8 @@ from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.cli import main
 from tests.serving.ct_app import OTHER, CtApp, kill, running, segmenters, settings_for, tiny_ct, wait_until
+from tests.serving.mutants import check
+from tests.serving.mutants import volumes as mutants
 from tests.serving.served import ServePort
 from tests.serving.volumes_sent import SCAN, contents, form, nifti, refused, series, zipped
 
@@ -140,6 +142,19 @@ def test_what_is_no_volume_is_refused_and_leaves_nothing(ct: CtApp, tmp_path: Pa
         assert answer.status_code == 422 and said in answer.json()["error"]["message"], (what, answer.content)
         assert b"Smith" not in answer.content and str(ct.folder).encode() not in answer.content
     assert set(ct.uploads()) <= before
+
+
+def test_mutants_are_answered(ct: CtApp, tmp_path: Path) -> None:
+    """`python -m benchmarks.serving_mutants` sends thousands."""
+    files = contents(series(tmp_path / "dicom"))
+    for mutant in mutants([nifti(tmp_path), nifti(tmp_path, name="scan.nii"), zipped(files)], files, 60):
+        answer = ct.send(mutant.body, mutant.kind, prefer="wait")
+        status, told = answer.status_code, answer.json()
+        if status == 202:
+            told = ct.until(told["id"], "done", "failed")
+            status = 200 if told["state"] == "done" else 422
+            told |= {"error": {"code": "failed", "message": told["error"], "request_id": told["id"]}}
+        check(mutant, status, told)
 
 
 def test_a_truncated_nifti_fails_in_words_and_leaves_nothing(ct: CtApp, tmp_path: Path) -> None:

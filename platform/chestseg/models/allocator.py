@@ -10,6 +10,9 @@ KEPT = 1 << 30
 """Bytes of the largest blocks that are kept."""
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": f"{KEPT}", "MALLOC_TRIM_THRESHOLD_": f"{2 * KEPT - 1}"}
 """The same for processes that start: there it holds for all threads, those that were there before included."""
+GIVING_BACK = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": f"{1 << 20}", "MALLOC_TRIM_THRESHOLD_": f"{1 << 25}"}
+"""The opposite, for processes that hold many callers' files for a moment: blocks from 1 MiB on go back to the system when they are freed.
+By default each thread keeps a heap of its own, and blocks of up to 32 MiB stay in it."""
 
 
 @functools.cache

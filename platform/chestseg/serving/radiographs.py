@@ -28,7 +28,7 @@ from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
 from chestseg.serving.page.routes import add_page
 from chestseg.serving.radiograph_answers import MODELS, Segmentation
-from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter, actor_options
+from chestseg.serving.segmenter import APP, Asked, Found, OtherSize, Segmenter, actor_options, front_options
 from chestseg.serving.uploads import wanted_format, whole_upload
 
 Format: TypeAlias = Literal["json", "png", "overlay", "dicom"]
@@ -162,7 +162,7 @@ def radiographs(settings: CxrServing) -> Application:
         **queue,
     )
     ingress = _deployment(serve.ingress()(Radiographs)).options(
-        ray_actor_options={"num_cpus": settings.front_cpus},
+        ray_actor_options=front_options(settings.front_cpus),
         # All that the models take on and all that may wait for them, and those that are still being read.
         max_ongoing_requests=at_once * settings.replicas.max + 2 * limits.queued,
         autoscaling_config=autoscaling(settings.front),

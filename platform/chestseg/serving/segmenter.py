@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Prediction, Predictor, Probabilities
 from chestseg.inference.write import describe
 from chestseg.metrics import dice
-from chestseg.models.allocator import ENVIRONMENT
+from chestseg.models.allocator import ENVIRONMENT, GIVING_BACK
 from chestseg.serving.batches import Batches
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics, Steps
@@ -228,9 +229,18 @@ def threads_of(compute: Compute) -> int:
 
 def actor_options(compute: Compute) -> dict[str, Any]:
     """What Ray gives a replica of a model: its share of the hardware, and an environment that has it keep freed memory."""
+    return {"num_cpus": compute.cpus, "num_gpus": compute.gpu, "runtime_env": _environment(ENVIRONMENT)}
+
+
+def front_options(cpus: float) -> dict[str, Any]:
+    """The same of what speaks HTTP, which gives freed memory back: it holds files, and never for long."""
+    return {"num_cpus": cpus, "runtime_env": _environment(GIVING_BACK)}
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, Any]:
     # A deployment's variables replace the driver's, so those are repeated; a YAML file's are added by Serve.
     told = ray.get_runtime_context().runtime_env.get("env_vars") if ray.is_initialized() else None
-    return {"num_cpus": compute.cpus, "num_gpus": compute.gpu, "runtime_env": {"env_vars": ENVIRONMENT | (told or {})}}
+    return {"env_vars": {**variables, **(told or {})}}
 
 
 def _compute(items: list[_Item]) -> list[Probabilities]:

@@ -23,7 +23,7 @@ from chestseg.serving.front import Refusal, caller_of, errors, front
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.page.routes import add_page
-from chestseg.serving.segmenter import actor_options
+from chestseg.serving.segmenter import actor_options, front_options
 from chestseg.serving.uploads import wanted_format
 from chestseg.serving.volume_answers import MODELS, JobAnswer
 from chestseg.serving.volume_files import VolumeFiles
@@ -187,7 +187,7 @@ def volumes(settings: CtServing) -> Application:
         ),
     )(VolumeSegmenter)
     ingress = serve.deployment(
-        ray_actor_options={"num_cpus": settings.front_cpus},
+        ray_actor_options=front_options(settings.front_cpus),
         max_ongoing_requests=2 * limits.queued,
         max_queued_requests=limits.queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=limits.retry_after_s),
