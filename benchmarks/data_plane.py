@@ -13,7 +13,6 @@ radiographs, small so that the cores have little to do beside. Asked: at least 0
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.prepare import phantoms
 from benchmarks.sides import in_turn, table
+from benchmarks.slow_files import DELAY, SLOW
 
 from chestseg.bundle import load_bundle
 from chestseg.distributed.simulated import simulated_cluster
@@ -32,25 +32,9 @@ from tests.serving.served import tiny_bundle
 
 EDGE, WARM_UP = 128, 64 * 8
 """Pixels; files in twice as many shards as there are nodes."""
-DELAY, SLOW = "CHESTSEG_BENCHMARK_DELAY", "CHESTSEG_BENCHMARK_SLOW"
-"""Environment of the processes: seconds, and the folder whose files take them."""
 ROOT = Path(__file__).parent.parent
 Rates = dict[str, float]
 """Cases/s by what they are of."""
-
-
-def wait_at_every_file() -> None:
-    """Ray calls it in each process that it starts: reading a radiograph of the slow folder then takes so much longer."""
-    from chestseg.dicom import radiograph
-
-    read, seconds, slow = radiograph.read_radiograph, float(os.environ[DELAY]), os.environ[SLOW]
-
-    def read_late(source: object, *more: object) -> object:
-        if str(source).startswith(slow):
-            time.sleep(seconds)
-        return read(source, *more)  # type: ignore[arg-type]
-
-    radiograph.read_radiograph = read_late  # type: ignore[assignment]
 
 
 def prepare_on(folder: Path, files: int, delay: float) -> Rates:
@@ -62,8 +46,8 @@ def prepare_on(folder: Path, files: int, delay: float) -> Rates:
     for data in (warming, measured):
         shutil.rmtree(data.prepared, ignore_errors=True)
         start = time.perf_counter()
-        prepare(data)
-    return {"prepare": files / (time.perf_counter() - start)}
+        report = prepare(data)
+    return {"prepare": sum(counts.cases for counts in report.split.values()) / (time.perf_counter() - start)}
 
 
 def predict_on(folder: Path, files: int, delay: float) -> Rates:
@@ -89,7 +73,7 @@ def join(slow: str, delay: float) -> None:
     import ray
 
     environment = {"PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}", DELAY: str(delay), SLOW: slow}
-    hook = "benchmarks.data_plane.wait_at_every_file"
+    hook = "benchmarks.slow_files.wait_at_every_file"
     ray.init(runtime_env={"env_vars": environment, "worker_process_setup_hook": hook}, logging_level="ERROR")
 
 
