@@ -1,9 +1,8 @@
-"""Settings and rule for each held-out fold of the small real radiographs, chosen without looking at it.
+"""The rule from probabilities to a mask for each held-out fold of the small real radiographs, chosen without looking at it.
 
 For each pair of neighbouring folds a training on the other three is scored on both. What is chosen for a held-out fold rests on the two
 trainings that left it out, each scored on the other fold of its pair: neither a weight nor a choice has seen the held-out fold. Chosen
-are one of a few settings of equal compute, and the rule from its probabilities to a mask: the highest Dice on positives among those
-that leave 95 % of the negatives empty.
+is the rule of the highest Dice on positives among those that leave 95 % of the negatives empty.
 """
 
 import itertools
@@ -11,7 +10,7 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from benchmarks.against_script import live_radiographs, train_timed
@@ -23,17 +22,8 @@ from chestseg.inference.predictor import Predictor
 from chestseg.metrics import dice
 
 FOLDS, SCORED_AT = 5, 256
-SETTINGS = {"as configured": [], "batch 4": ["stages.0.batch=4", "stages.1.batch=4"]}
-"""Changes to the configuration, of equal compute."""
 THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5, 0.6), (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (0, 1000, 2000, 4000)
 """The rules tried; areas in pixels of 1024 x 1024."""
-
-
-class Choice(NamedTuple):
-    """For one held-out fold."""
-
-    settings: str
-    rule: Postprocessing
 
 
 class WithoutFold:
@@ -52,8 +42,8 @@ class WithoutFold:
         return found[self.dataset.fold[found] != self.left_out]
 
 
-def choose(experiment: Callable[[list[str]], Experiment], folder: Path, fold: int, threads: int) -> Choice:
-    """The choice for a held-out fold; trainings and choices are kept in the folder.
+def choose(experiment: Callable[[list[str]], Experiment], folder: Path, fold: int, threads: int) -> Postprocessing:
+    """The rule for a held-out fold; trainings and choices are kept in the folder.
 
     Args:
         experiment: the configured one with more changes.
@@ -64,28 +54,22 @@ def choose(experiment: Callable[[list[str]], Experiment], folder: Path, fold: in
     kept = folder / f"choice-{fold}.json"
     if not kept.exists():
         dataset = PreparedRadiographs.open(experiment([]).data.prepared)
-        scored = {}
-        for name in SETTINGS:
-            maps, truths = [], []
-            for pair, other in ((fold, (fold + 1) % FOLDS), ((fold - 1) % FOLDS, (fold - 1) % FOLDS)):
-                maps += list(np.load(pair_maps(experiment, folder, name, pair, threads))[f"fold{other}"].astype(np.float32))
-                truths += [dataset.mask(int(i), SCORED_AT) for i in dataset.indices("train", fold=other)]
-            scored[name] = best_rule(maps, truths)
-        best = max(scored, key=lambda name: scored[name][:2])
-        kept.write_text(
-            json.dumps({"settings": best, "rule": scored[best][2].model_dump(), "scores": {n: s[:2] for n, s in scored.items()}})
-        )
+        maps, truths = [], []
+        for pair, other in ((fold, (fold + 1) % FOLDS), ((fold - 1) % FOLDS, (fold - 1) % FOLDS)):
+            maps += list(np.load(pair_maps(experiment, folder, pair, threads))[f"fold{other}"].astype(np.float32))
+            truths += [dataset.mask(int(i), SCORED_AT) for i in dataset.indices("train", fold=other)]
+        enough, score, rule = best_rule(maps, truths)
+        kept.write_text(json.dumps({"rule": rule.model_dump(), "dice": score, "negatives left empty": enough}))
         print(f"fold {fold}: {kept.read_text()}", flush=True)
-    found = json.loads(kept.read_text())
-    return Choice(found["settings"], Postprocessing.model_validate(found["rule"]))
+    return Postprocessing.model_validate(json.loads(kept.read_text())["rule"])
 
 
-def pair_maps(experiment: Callable[[list[str]], Experiment], folder: Path, settings: str, pair: int, threads: int) -> Path:
+def pair_maps(experiment: Callable[[list[str]], Experiment], folder: Path, pair: int, threads: int) -> Path:
     """Probabilities of folds `pair` and the one after it by a training that saw neither, as an archive of arrays (n, size, size)."""
-    kept = folder / f"pair-{pair}-{settings.replace(' ', '-').replace(',', '')}.npz"
+    kept = folder / f"pair-{pair}.npz"
     if not kept.exists():
         two = (pair, (pair + 1) % FOLDS)
-        inner = experiment(["seed=1000", f"fold={two[1]}", f"training.threads={threads}", *SETTINGS[settings]])
+        inner = experiment(["seed=1000", f"fold={two[1]}", f"training.threads={threads}"])
         dataset = PreparedRadiographs.open(inner.data.prepared)
         without: Any = WithoutFold(dataset, two[0])
         trained = train_timed(inner, without, threads)
@@ -100,7 +84,7 @@ def pair_maps(experiment: Callable[[list[str]], Experiment], folder: Path, setti
             if len(indices := dataset.indices("train", fold=fold))
         }
         np.savez_compressed(kept, **maps)
-        print(f"{settings}, without folds {two}: {trained.minutes:.2f} min", flush=True)
+        print(f"without folds {two}: {trained.minutes:.2f} min", flush=True)
     return kept
 
 

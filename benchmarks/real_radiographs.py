@@ -3,12 +3,12 @@
     python -m benchmarks.real_radiographs --data ../shared/data --plain ../shared/baselines --seeds 0,1,2 --output real.jsonl
 
 Five fixed folds of 115 radiographs (`cxr_folds.csv`). For each seed and fold chestseg trains first, with jobs/configs/cxr_small_real.yaml
-and what `benchmarks.real_choice` chose for that fold without it, and its minutes, everything from the first weight to the averaged last
-one, become the plain script's, once for each of its schedules, in a process of its own. Minutes are of processor time, divided by the
-threads: other jobs on the machine then take nothing from either side. Both are scored at 256 pixels on the held-out fold, which neither has
-seen and from which nothing was chosen. Sides:
+and the rule that `benchmarks.real_choice` chose for that fold without it. Its minutes, everything from the first weight to the averaged
+last one, become the plain script's, once for each of its schedules, in a process of its own. Minutes are of processor time, divided by
+the threads: other jobs on the machine then take nothing from either side. Both are scored at 256 pixels on the held-out fold, which
+neither has seen and from which nothing was chosen. Sides:
 
-    chestseg            two stages, SWA, flip TTA, settings and rule chosen inside the training folds
+    chestseg            two stages, SWA, flip TTA, the rule to a mask chosen inside the training folds
     no tta, no swa      the same trainings scored otherwise
     one stage           only the last stage, with as many epochs as fill the same minutes (`--ablations`)
     from scratch        without pretrained weights (`--ablations`)
@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 from benchmarks.against_script import add_row, apart, live_radiographs, plain_script, read_rows, train_timed, ways
-from benchmarks.real_choice import FOLDS, SCORED_AT, SETTINGS, Choice, choose
+from benchmarks.real_choice import FOLDS, SCORED_AT, choose
 
 from chestseg.cli import main as chestseg
-from chestseg.config import Experiment, RadiographStage, load_experiment
+from chestseg.config import Experiment, Postprocessing, RadiographStage, load_experiment
 from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.evaluation.evaluate import evaluate
 from chestseg.inference.predictor import Predictor
@@ -60,13 +60,13 @@ def experiment_of(data: Path, work: Path, changes: list[str]) -> Experiment:
     return load_experiment(CONFIG, [*paths, *changes])
 
 
-def run_chestseg(experiment: Experiment, choice: Choice, threads: int) -> tuple[float, dict[str, Row]]:
+def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
     """Train one fold; minutes, and the held-out fold's scores with and without SWA and TTA."""
     dataset = PreparedRadiographs.open(experiment.data.prepared)
     trained = train_timed(experiment, dataset, threads)
     scores = {}
     for side, weights, tta in ways(trained):
-        predictor = Predictor(live_radiographs(experiment, weights, choice.rule.model_copy(update={"flip_tta": tta})))
+        predictor = Predictor(live_radiographs(experiment, weights, rule.model_copy(update={"flip_tta": tta})))
         result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=SCORED_AT)
         scores[side] = {
             "dice": [row.dice for row in result.rows if row.positive],
@@ -97,18 +97,18 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
     def keep(side: str, minutes: float, scores: Row) -> None:
         add_row(told.output, {"side": side, "seed": seed, "fold": fold, "minutes": round(minutes, 3), **scores})
 
-    choice = choose(lambda changes: experiment_of(told.data, told.work, changes), told.work, fold, told.threads)
-    changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}", *SETTINGS[choice.settings]]
+    rule = choose(lambda changes: experiment_of(told.data, told.work, changes), told.work, fold, told.threads)
+    changes = [f"seed={seed}", f"fold={fold}", f"training.threads={told.threads}"]
     configured = experiment_of(told.data, told.work, changes)
     ablations = {"one stage": [f"stages=[{json.dumps(one_stage(configured))}]"], "from scratch": ["model.weights=none"]}
     minutes = next((r["minutes"] for r in read_rows(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
     if minutes is None:
-        minutes, scores = run_chestseg(configured, choice, told.threads)
+        minutes, scores = run_chestseg(configured, rule, told.threads)
         for name, row in scores.items():
             keep(name, minutes, row)
     for side, change in ablations.items() if told.ablations else ():
         if (side, seed, fold) not in done:
-            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), choice, told.threads)
+            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), rule, told.threads)
             keep(side, took, scores["chestseg"])
             keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
     for stages in ("256", "128,256"):
