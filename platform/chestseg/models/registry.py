@@ -3,18 +3,7 @@
 from collections.abc import Callable
 
 from chestseg.config import Model
-from chestseg.models.conv_unet3d import build_conv_unet3d
 from chestseg.models.segmenter import Segmenter
-from chestseg.models.slice_unet import build_slice_unet
-from chestseg.models.unet2d import build_unet2d
-from chestseg.models.unet3d import build_unet3d
-
-ARCHITECTURES: dict[str, Callable[..., Segmenter]] = {
-    "unet2d": build_unet2d,
-    "unet3d": build_unet3d,
-    "slice_unet": build_slice_unet,
-    "conv_unet3d": build_conv_unet3d,
-}
 
 
 def build_model(config: Model, *, pretrained: bool = True) -> Segmenter:
@@ -23,4 +12,20 @@ def build_model(config: Model, *, pretrained: bool = True) -> Segmenter:
     Raises:
         ValueError: an encoder or weights that can't be had.
     """
-    return ARCHITECTURES[config.architecture](config, pretrained=pretrained)
+    return _builder(config.architecture)(config, pretrained=pretrained)
+
+
+def _builder(architecture: str) -> Callable[..., Segmenter]:
+    """Imported when a network is built: smp and torchvision take two seconds of a core, in fronts and drivers for nothing."""
+    match architecture:
+        case "unet2d":
+            from chestseg.models.unet2d import build_unet2d as build
+        case "unet3d":
+            from chestseg.models.unet3d import build_unet3d as build
+        case "slice_unet":
+            from chestseg.models.slice_unet import build_slice_unet as build
+        case "conv_unet3d":
+            from chestseg.models.conv_unet3d import build_conv_unet3d as build
+        case _:
+            raise AssertionError(architecture)
+    return build
