@@ -68,7 +68,8 @@ class Sweep(Strict):
     """How often a trial is validated, evenly over its compute and at each stage's end, so that different schedules come to a rung alike;
     null keeps the base's `validate_every`."""
     at_once: int | None = Field(default=None, ge=1)
-    """Trials that run side by side; as many as the cluster holds when null."""
+    """Trials that run side by side; a cluster that may grow is asked for so many. As many as it holds at the start, and at least one, when
+    null."""
     storage: str = "runs/sweeps"
     """Folder, shared by all nodes, or URI, in which the sweep's own folder lies."""
     optuna: str = Field(default_factory=lambda told: f"sqlite:///{told.get('storage')}/{told.get('name')}/optuna.db")

@@ -13,8 +13,9 @@ from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
 from chestseg.distributed.assignment import Assignment, Failed, Told, Validated
 from chestseg.distributed.bucket_sweep import SweepBucket
+from chestseg.distributed.room import uses_gpu
 from chestseg.distributed.score_trial import Scored, Scoring
-from chestseg.distributed.train import for_other_nodes, uses_gpu
+from chestseg.distributed.train import for_other_nodes
 from chestseg.distributed.trial import CHECKPOINTS
 from chestseg.tracking.sweep_runs import SweepRuns
 from chestseg.training.run import INITIAL, write_initial
