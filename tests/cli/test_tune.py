@@ -56,6 +56,7 @@ def refused(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -
         ("set=[data.prepared=nowhere]", "nowhere: no prepared dataset"),
         ("sampler=cmaes", "sampler cmaes needs the same numbers in every trial"),
         ("second=latency", "set pruner: null"),
+        ("space.encoder={resnet18: none, mobilenet_v2: nowhere.pt}", "model.weights: nowhere.pt is no file"),
     ],
 )
 def test_what_the_files_and_the_data_tell_is_refused_without_a_cluster(

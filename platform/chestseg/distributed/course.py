@@ -11,7 +11,7 @@ from typing import Any
 
 from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
-from chestseg.distributed.assignment import Assignment, Failed, Told, Validated
+from chestseg.distributed.assignment import Assignment, Failed, Hindered, Told, Validated
 from chestseg.distributed.bucket_sweep import SweepBucket
 from chestseg.distributed.room import uses_gpu
 from chestseg.distributed.score_trial import Scored, Scoring
@@ -90,21 +90,31 @@ class Course:
                 self._close(record, self._experiment(record))
 
     def hand_out(self) -> Assignment | None:
-        """The next trial that its budget allows; one it does not allow has failed, and says why."""
+        """The next trial that its budget allows; one it does not allow has failed, and says why.
+
+        Raises:
+            ValueError: pretrained weights can't be had any more.
+            OSError: the disk is full.
+        """
         while trial := self.conductor.next():
             try:
                 experiment = experiment_of(self.sweep, self.sweep.experiment, trial.params, self.costs, trial.number)
-                if experiment.model.weights != "none" or experiment.training.workers > 1:
-                    write_initial(experiment, Path(experiment.run_folder))
             except ValueError as infeasible:
                 self._end(trial.number, "failed", reason=str(infeasible))
                 continue
+            # Weights that can't be had end the sweep, not the trial: all trials would lack them.
+            if experiment.model.weights != "none" or experiment.training.workers > 1:
+                write_initial(experiment, Path(experiment.run_folder))
             return self._assign(trial.number, experiment)
         self.over = True
         return None
 
     def hear(self, number: int, told: Told) -> bool:
-        """Decide on a validated epoch, or take a trial's end. What was heard before is answered as it was then."""
+        """Decide on a validated epoch, or take a trial's end. What was heard before is answered as it was then.
+
+        Raises:
+            ValueError: the trial can't go on where it is, and is not ended: a later start resumes it.
+        """
         match told:
             case Validated():
                 goes_on = self.conductor.report(number, told.step, self._compute(number, told.step), told.value)
@@ -120,6 +130,10 @@ class Course:
                 self._end(number, "complete", (told.value, *self._second(number, told)), **told.extra)
             case Failed():
                 self._end(number, "failed", reason=told.reason)
+            case Hindered():
+                raise ValueError(
+                    f"trial {number} can't go on ({told.reason}): mend that and start the sweep again, it resumes where it was"
+                )
         return True
 
     def lose(self, number: int, reason: str) -> None:
