@@ -84,6 +84,13 @@ def test_a_folder_of_another_sweep_or_over_other_data_is_left_alone(config: Path
     assert "give this sweep another name or storage" in refused(config, capsys, "seed=4")
 
 
+def test_a_best_model_that_will_not_be_registered_is_told_at_the_start(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for retrain, model, told in (("all", "null", True), ("all", "found", False), ("null", "null", False)):
+        changes = f"set=[data.prepared=nowhere, tracking.model={model}]"
+        assert main(["tune", str(config), "--set", f"retrain={retrain}", "--set", changes]) == 2
+        assert ("tracking.model of the base is null" in capsys.readouterr().err) == told
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`chestseg tune`: a sweep from its plan to its result; the same command again goes on where it was stopped."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
     """
     sweep = load_sweep(config_path, overrides)
     require_shared(sweep.experiment.data.prepared, sweep.storage)
+    if sweep.retrain and sweep.experiment.tracking.model is None:
+        told = "retrain: tracking.model of the base is null, so the best model is trained on all folds and not registered"
+        print(f"chestseg: note: {told}: name a model there for a candidate", file=sys.stderr, flush=True)
     with sweep_folder(sweep) as (seen, bucket):
         return _run(seen, sweep.folder, plan, bucket)
 

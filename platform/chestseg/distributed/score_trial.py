@@ -20,6 +20,7 @@ from chestseg.preprocessing import VolumePreprocessing
 from chestseg.training.group import Group
 from chestseg.training.run import FINAL
 from chestseg.training.windows import final_weights, with_window
+from chestseg.tuning.result import RULE
 
 SCORES = {"val_dice": "mean_dice", "val_dice_positives": "dice_positives", "val_negatives_empty": "specificity"}
 """What each metric of an epoch's validation is called among the scores of a bundle, on masks as they are served."""
@@ -46,7 +47,7 @@ class Scored:
     latency: float | None
     """Seconds of the served model for one image, where the sweep asks for it."""
     extra: dict[str, Any]
-    """`weights` (their SHA-256) and, where one was chosen, `window` (a `WindowResult`)."""
+    """`weights` (their SHA-256) and, where one was chosen, `window` (a `WindowResult`) and `rule` (of post-processing)."""
 
 
 def score_trial(experiment: Experiment, dataset: PreparedDataset, scoring: Scoring, device: torch.device) -> Scored:
@@ -66,6 +67,8 @@ def score_trial(experiment: Experiment, dataset: PreparedDataset, scoring: Scori
     name = f"validation_{SCORES[metric]}"
     if name not in bundle.spec.metrics:
         raise ValueError(f"metric {metric!r}: fold {experiment.fold} has no case it is about: choose another fold or metric")
+    if experiment.choose:
+        extra[RULE] = bundle.spec.postprocessing.model_dump(mode="json")
     seconds = measure_latency(bundle, device) if scoring.latency else None
     return Scored(bundle.spec.metrics[name], seconds, {**extra, "weights": sha256_of(weights)})
 
