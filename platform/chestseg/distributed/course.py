@@ -214,12 +214,8 @@ class Course:
         return self._trials[record.number]
 
     def describe(self, record: TrialRecord) -> dict[str, Any]:
-        """What Optuna's dashboard shows of a trial beside its parameters."""
-        experiment = self._experiment(record)
-        told = {key: value for key, value in record.extra.items() if key != "window"}
-        if experiment:
-            told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
-        return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
+        """As `described`."""
+        return described(record, self._experiment(record))
 
 
 def link_by_name(folder: Path, name: str, run_folder: Path) -> None:
@@ -253,6 +249,14 @@ def label(number: int, experiment: Experiment) -> str:
     resolutions = "+".join(text.removesuffix(f" {unit}").replace(" ", "") for text in seen)
     mantissa, _, exponent = f"{experiment.stages[-1].optimiser.lr:.1e}".partition("e")
     return f"{number:04d} {resolutions} {unit} lr {mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def described(record: TrialRecord, experiment: Experiment | None) -> dict[str, Any]:
+    """What Optuna's dashboard shows of a trial beside its parameters; `experiment` is None where its budget does not allow one."""
+    told = {key: value for key, value in record.extra.items() if key != "window"}
+    if experiment:
+        told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
+    return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
 
 
 def told_of(record: TrialRecord, experiment: Experiment | None) -> str:
