@@ -61,7 +61,8 @@ class Sweep(Strict):
     pruner: Asha | None = Asha()
     metric: Metric = "val_dice_positives"
     second: Literal["latency", "flops"] | None = None
-    """A second objective, of the served model, to be low: a Pareto front then is the result, and no trial is stopped early."""
+    """A second objective, of the served model, to be low: a Pareto front then is the result, and no trial is stopped early. Of volumes both
+    are of one that has the same size in millimetres at all spacings."""
     windows: Windows | None = None
     """Compare windows of weight averaging in each trial; null keeps the averaging of the base's last stage."""
     validations: int | None = Field(default=18, ge=1)

@@ -21,7 +21,7 @@ from chestseg.tracking.sweep_runs import SweepRuns
 from chestseg.training.run import INITIAL, write_initial
 from chestseg.tuning.compute import Costs, compute_reached
 from chestseg.tuning.conductor import Conductor
-from chestseg.tuning.flops import forward_flops
+from chestseg.tuning.flops import answer_flops
 from chestseg.tuning.mirror import Mirror
 from chestseg.tuning.records import Direction, State, TrialRecord
 from chestseg.tuning.result import schedule
@@ -173,7 +173,7 @@ class Course:
         """The second objective, where there is one."""
         experiment = self._trials[number]
         if self.sweep.second == "flops":
-            return (forward_flops(experiment, experiment.stages[-1]) * (1 + experiment.postprocessing.flip_tta),)
+            return (answer_flops(experiment),)
         return () if scored.latency is None else (scored.latency,)
 
     def _compute(self, number: int, steps: int) -> float:
