@@ -56,6 +56,7 @@ def refused(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -
         ("set=[data.prepared=nowhere]", "nowhere: no prepared dataset"),
         ("sampler=cmaes", "sampler cmaes needs the same numbers in every trial"),
         ("second=latency", "set pruner: null"),
+        ("space.encoder={resnet18: none, mobilenet_v2: nowhere.pt}", "model.weights: nowhere.pt is no file"),
     ],
 )
 def test_what_the_files_and_the_data_tell_is_refused_without_a_cluster(
@@ -81,6 +82,13 @@ def test_a_folder_of_another_sweep_or_over_other_data_is_left_alone(config: Path
     (folder / "sweep.json").write_text('{"digest": "0123456789ab", "dataset_hash": "x"}')
     assert "holds a sweep of other settings (digest 0123456789ab" in refused(config, capsys)
     assert "give this sweep another name or storage" in refused(config, capsys, "seed=4")
+
+
+def test_a_best_model_that_will_not_be_registered_is_told_at_the_start(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for retrain, model, told in (("all", "null", True), ("all", "found", False), ("null", "null", False)):
+        changes = f"set=[data.prepared=nowhere, tracking.model={model}]"
+        assert main(["tune", str(config), "--set", f"retrain={retrain}", "--set", changes]) == 2
+        assert ("tracking.model of the base is null" in capsys.readouterr().err) == told
 
 
 @pytest.mark.ray

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chestseg.cli import main
 from chestseg.cli.doctor import lines, need_of
@@ -171,8 +172,7 @@ def test_places_of_a_config_that_a_node_cannot_use(config: Path, changes: dict[s
     assert told in finding.told and finding.remedy
 
 
-@pytest.mark.ray
-def test_the_cluster_has_no_room_no_memory_no_disk_and_no_token(config: Path, cluster) -> None:
+def test_the_cluster_has_no_room_no_memory_no_disk_and_no_token(config: Path) -> None:
     need = need_of(str(config), ["training.workers=2", "training.cpus_per_worker=8", "stages.0.micro_batch=2"])
     poor = node(memory=(4 << 30, 1 << 30), disk=(100 << 30, 1 << 30), authentication="disabled")
     gcs = {"program": "Ray", "address": "0.0.0.0", "port": 6379, "answers": None}
@@ -181,6 +181,33 @@ def test_the_cluster_has_no_room_no_memory_no_disk_and_no_token(config: Path, cl
     told = {check.check: check for check in judge_cluster(sight, dataclasses.replace(need, disk=1 << 60)) if check.state == "finding"}
     assert set(told) == {"room", "memory", "plan", "disk", "token", "ports"}
     assert told["room"].told == "2 workers: 16 of 12 CPU" and told["memory"].where == ("a",) and told["ports"].told == "Ray on 0.0.0.0:6379"
+
+
+def planned_of(config: Path, tmp_path: Path, **resources: float) -> dict[str, Check]:
+    """What the doctor says of a sweep over `config` on the nodes a and b, of `resources` each."""
+    sweep = {
+        "name": "judged", "base": str(config), "trials": 4, "budget": {"per_trial": 1e10}, "storage": str(tmp_path),
+        "space": {"stages": 1, "sizes": [32], "lr": {"low": 1e-4, "high": 1e-2}},
+        "set": ["training.gpu='yes'", "training.cpus_per_worker=8"],
+    }  # fmt: skip
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    sight = seen(resources={"a": resources, "b": resources})
+    return {check.check: check for check in judge_cluster(sight, need_of(str(path), []))}
+
+
+def test_a_sweep_that_no_node_holds_is_a_finding_unless_nodes_may_come(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = planned_of(config, tmp_path, CPU=4.0, GPU=1.0)
+    assert (told["plan"].state, told["room"].state) == ("finding", "finding")
+    assert "on 2 nodes, which hold 0 such workers" in told["plan"].told
+    assert told["room"].told == "1 worker: 8 of 8 CPU, 1 of 2 GPU, but the nodes, each by itself, hold 0"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    told = planned_of(config, tmp_path, CPU=16.0)
+    assert (told["plan"].state, told["room"].state) == ("note", "note")
+    assert "the sweep waits for nodes" in told["plan"].told and told["plan"].remedy
+    assert planned_of(config, tmp_path, CPU=8.0, GPU=1.0)["plan"].state == "ok"
 
 
 PORTS = [

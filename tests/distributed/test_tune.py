@@ -18,10 +18,13 @@ from mlflow import MlflowClient
 from ray.util.state import list_actors
 
 from chestseg.cli import main
+from chestseg.cli.tune import sampler_of
 from chestseg.config import load_experiment
 from chestseg.config.sweep import Sweep, load_sweep
 from chestseg.phantoms.radiograph.siim import write_siim
-from chestseg.tuning.records import FILE, Reported, TrialRecord, read_journal, records_of
+from chestseg.tuning.compute import Costs
+from chestseg.tuning.records import FILE, Reported, SweepJournal, TrialRecord, read_journal, records_of
+from chestseg.tuning.space import experiment_of
 from tests.small_job import small_job, write_job
 
 pytestmark = pytest.mark.ray
@@ -219,3 +222,26 @@ def test_a_trial_that_fails_says_why_and_the_sweep_goes_on(config: Path, tmp_pat
     assert (failed.state, complete.state) == ("failed", "complete")
     assert "lower the learning rate" in failed.extra["reason"]
     assert f"failed {failed.extra['reason']}" in capfd.readouterr().out
+
+
+def test_a_place_that_can_not_be_written_stops_the_sweep_and_the_trial_resumes_later(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file lies where the first trial's checkpoints go."""
+    overrides = {
+        "name": "hindered", "storage": tmp_path, "trials": 1, "sampler": "random", "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+    }  # fmt: skip
+    command, folder = [str(config), *set_to(**overrides)], tmp_path / "hindered"
+    assert main(["tune", *command, "--plan"]) == 0
+    sweep = load_sweep(config, command[2::2])
+    costs = Costs.model_validate(SweepJournal(folder).measured("costs", dict)["costs"])
+    run = Path(experiment_of(sweep, sweep.experiment, sampler_of(sweep).ask(0)[0], costs, 0).run_folder)
+    run.mkdir(parents=True)
+    (run / "checkpoints").write_text("in the way")
+    assert main(["tune", *command]) == 2
+    assert "chestseg: error: trial 0 can't go on (" in capfd.readouterr().err
+    assert [record.state for record in records(folder)] == ["running"]
+    (run / "checkpoints").unlink()
+    assert main(["tune", *command]) == 0
+    assert [record.state for record in records(folder)] == ["complete"]
+    assert "going on: 0 trials have ended, 1 resume" in capfd.readouterr().out

@@ -8,7 +8,7 @@ from torch import nn
 
 from chestseg.config import Experiment
 from chestseg.models.registry import build_model
-from chestseg.tuning.flops import forward_flops, training_flops, weight_bytes
+from chestseg.tuning.flops import REFERENCE_CHEST, answer_flops, forward_flops, training_flops, voxels_of, weight_bytes
 from tests.training.arrays_in_memory import small_experiment
 from tests.training.volumes_in_memory import small_ct_experiment
 
@@ -69,3 +69,19 @@ def test_the_size_of_the_weights() -> None:
     experiment = small_experiment()
     tensors = build_model(experiment.model, pretrained=False).state_dict().values()
     assert weight_bytes(experiment.model) == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def test_a_volumes_answer_counts_every_patch_of_a_chest_of_the_same_size_in_millimetres() -> None:
+    experiment = small_ct_experiment(model=PLAIN, postprocessing={"overlap": 0.0})
+    fine = forward_flops(experiment, experiment.stages[1])
+    assert voxels_of(REFERENCE_CHEST, (4.0, 1.0, 1.0)) == (75, 350, 350)
+    assert answer_flops(experiment) == fine * 19 * 11 * 11  # patches of 4 x 32 x 32
+    coarse = experiment.model_copy(update={"stages": experiment.stages[:1]})
+    assert answer_flops(coarse) == forward_flops(experiment, experiment.stages[0]) * 38 * 6 * 6  # of 2 x 32 x 32 at twice the spacing
+    mirrored = small_ct_experiment(model=PLAIN, postprocessing={"overlap": 0.5, "flip_tta": True})
+    assert answer_flops(mirrored) == 2 * fine * 37 * 21 * 21
+
+
+def test_a_radiographs_answer_is_one_image_and_its_mirror() -> None:
+    experiment = small_experiment(postprocessing={"flip_tta": True})
+    assert answer_flops(experiment) == 2 * forward_flops(experiment, experiment.stages[-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chestseg.config import load_experiment
+from chestseg.config import Objective, load_experiment
 from chestseg.training.windows import Window, with_window
 from chestseg.tuning.result import Outcome, best_experiment, experiment_tried, write_result
 from chestseg.tuning.space import experiment_of
@@ -58,6 +58,19 @@ def test_all_folds_and_another_fold(outcome: Outcome):
     assert best_experiment(outcome.sweep, outcome.base, best, 3, costs=outcome.costs).fold == 3
     with pytest.raises(ValueError, match="fold 9: there are folds 0 to 4"):
         best_experiment(outcome.sweep, outcome.base, best, 9, costs=outcome.costs)
+
+
+def test_all_folds_keep_the_rule_that_was_chosen_for_the_best_trial(outcome: Outcome):
+    """Nothing is held out there that one could be chosen on; with a fold held out one is chosen anew."""
+    best = outcome.best
+    assert best
+    choosing = outcome.base.model_copy(update={"choose": Objective(name="mean_dice")})
+    rule = {**choosing.postprocessing.model_dump(mode="json"), "threshold": 0.62, "top_threshold": 0.7, "min_area": 900.0}
+    chosen = replace(best, extra=best.extra | {"rule": rule})
+    every = best_experiment(outcome.sweep, choosing, chosen, "all", costs=outcome.costs)
+    assert every.choose is None and every.postprocessing.model_dump(mode="json") == rule
+    again = best_experiment(outcome.sweep, choosing, chosen, costs=outcome.costs)
+    assert (again.choose, again.postprocessing) == (choosing.choose, choosing.postprocessing)
 
 
 def test_the_table_has_a_row_for_every_trial(outcome: Outcome, tmp_path: Path):

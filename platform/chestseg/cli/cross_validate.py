@@ -93,8 +93,8 @@ def parent_run(experiment: Experiment, folder: Path, dataset_hash: str) -> str:
 
 
 def train_folds(experiments: Sequence[Experiment], dataset: PreparedDataset, parent: str) -> None:
-    """All of them, side by side as far as there is room; Ctrl-C leaves what was reached."""
-    together = min(len(experiments), at_once(experiments[0]))
+    """All of them, side by side as far as there is room or nodes may come; Ctrl-C leaves what was reached."""
+    together = at_once(experiments[0], len(experiments))
     if together == 1:
         for one in experiments:
             train_tracked(one, dataset, parent)

@@ -11,6 +11,7 @@ from typing import NoReturn
 from chestseg.config.sweep import Sweep, load_sweep
 from chestseg.distributed.dashboards import mlflow_dashboard, optuna_dashboard, ray_dashboard
 from chestseg.distributed.local_server import Dashboard, answers, wait_until_up
+from chestseg.distributed.shown_sweep import ShownSweep, shown_sweep
 from chestseg.tracking.sweep_runs import is_sweep, load_sweep_runs
 
 TERMINATED = 128 + signal.SIGTERM
@@ -27,25 +28,30 @@ def run(config_path: str, overrides: Sequence[str] = (), mlflow_port: int | None
         mlflow_port: of MLflow's server; 5000 or a free one when None.
         optuna_port: of Optuna's server; 8080 or a free one when None.
 
+    A sweep in a bucket is shown from a copy of what its driver says there, half a minute behind.
+
     Raises:
-        ValueError: the sweep was never started, a port is taken, or a server does not start or ends.
+        ValueError: the sweep was never started, its bucket is away, a port is taken, or a server does not start or ends.
         SystemExit: a signal to end, code 143.
     """
     sweep = load_sweep(config_path, overrides)
-    if not is_sweep(Path(sweep.folder)):
-        raise ValueError(f"{sweep.folder}: no sweep was started there: start it with `chestseg tune {config_path}`, or run where it was")
-    with _leaving_at_sigterm(), contextlib.ExitStack() as stack:
-        dashboards = [stack.enter_context(page) for page in _pages(sweep, mlflow_port, optuna_port)]
+    with _leaving_at_sigterm(), shown_sweep(sweep) as shown, contextlib.ExitStack() as stack:
+        if not is_sweep(Path(shown.sweep.folder)):
+            raise ValueError(
+                f"{sweep.folder}: no sweep was started there: start it with `chestseg tune {config_path}`, or run where it was"
+            )
+        dashboards = [stack.enter_context(page) for page in _pages(shown.sweep, mlflow_port, optuna_port)]
         wait_until_up(dashboards)
         print(block(dashboards), flush=True)
-        _watch(dashboards)
+        _watch(dashboards, shown)
 
 
-def _watch(dashboards: Sequence[Dashboard]) -> NoReturn:
+def _watch(dashboards: Sequence[Dashboard], shown: ShownSweep) -> NoReturn:
     """Our servers must live; a cluster that was there before may go, and the other pages stay."""
     others = [dashboard for dashboard in dashboards if dashboard.process is None]
     while True:
         time.sleep(LOOKED_AT_EVERY)
+        shown.keep_up()
         for dashboard in dashboards:
             dashboard.require_alive()
         for gone in [dashboard for dashboard in others if not answers(dashboard.url)]:

@@ -1,6 +1,7 @@
 """`chestseg tune`: a sweep from its plan to its result; the same command again goes on where it was stopped."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from chestseg.training.run import training_cases
 from chestseg.tuning.asha import Rungs
 from chestseg.tuning.compute import Costs
 from chestseg.tuning.conductor import Conductor
-from chestseg.tuning.records import SweepJournal, TrialRecord
+from chestseg.tuning.records import SweepJournal, TrialRecord, records_of
 from chestseg.tuning.report import write_report
 from chestseg.tuning.result import ALL, RESULT, Outcome, write_result
 from chestseg.tuning.sampler import Sampler
-from chestseg.tuning.space import draw
+from chestseg.tuning.space import draw, require_weights
 
 CLAIM = "sweep.json"
 """In the sweep's folder: whose it is."""
@@ -35,11 +36,14 @@ def run(config_path: str, overrides: Sequence[str] = (), plan: bool = False) -> 
     """Plan a sweep, run what is left of it, and write its result; with `plan` only the first.
 
     Raises:
-        ValueError: the sweep, its base, the data, the cluster, the disk, MLflow or Optuna's storage don't allow it; or no trial
-            came to its end.
+        ValueError: the sweep, its base, the data, pretrained weights, the cluster, the disk, MLflow or Optuna's storage don't allow it;
+            or no trial came to its end.
     """
     sweep = load_sweep(config_path, overrides)
     require_shared(sweep.experiment.data.prepared, sweep.storage)
+    if sweep.retrain and sweep.experiment.tracking.model is None:
+        told = "retrain: tracking.model of the base is null, so the best model is trained on all folds and not registered"
+        print(f"chestseg: note: {told}: name a model there for a candidate", file=sys.stderr, flush=True)
     with sweep_folder(sweep) as (seen, bucket):
         return _run(seen, sweep.folder, plan, bucket)
 
@@ -54,6 +58,8 @@ def _run(sweep: Sweep, called: str, plan: bool, bucket: SweepBucket | None) -> i
     with exclusive(folder, "tuned"):
         claim(folder, sweep, dataset.hash)
         journal = SweepJournal(folder)
+        if is_left(records_of(journal.entries), sweep.trials):
+            require_weights(sweep.space, base)
         with attach(), tell_dashboard(folder):
             costs, planned = plan_sweep(sweep, dataset, journal)
             print(f"sweep {called}", *planned.lines(), sep="\n", flush=True)
@@ -122,6 +128,11 @@ def require_metric(sweep: Sweep, dataset: PreparedDataset) -> None:
             f"metric {sweep.metric}: nobody would report it, fold {sweep.experiment.fold} has no {what} case: "
             "set metric: val_dice, or choose another fold"
         )
+
+
+def is_left(records: Sequence[TrialRecord], trials: int) -> bool:
+    """Whether any of so many trials is still to run."""
+    return len(records) < trials or any(record.state == "running" for record in records)
 
 
 def claim(folder: Path, sweep: Sweep, dataset_hash: str) -> None:

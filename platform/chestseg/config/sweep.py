@@ -61,14 +61,16 @@ class Sweep(Strict):
     pruner: Asha | None = Asha()
     metric: Metric = "val_dice_positives"
     second: Literal["latency", "flops"] | None = None
-    """A second objective, of the served model, to be low: a Pareto front then is the result, and no trial is stopped early."""
+    """A second objective, of the served model, to be low: a Pareto front then is the result, and no trial is stopped early. Of volumes both
+    are of one that has the same size in millimetres at all spacings."""
     windows: Windows | None = None
     """Compare windows of weight averaging in each trial; null keeps the averaging of the base's last stage."""
     validations: int | None = Field(default=18, ge=1)
     """How often a trial is validated, evenly over its compute and at each stage's end, so that different schedules come to a rung alike;
     null keeps the base's `validate_every`."""
     at_once: int | None = Field(default=None, ge=1)
-    """Trials that run side by side; as many as the cluster holds when null."""
+    """Trials that run side by side; a cluster that may grow is asked for so many. As many as it holds at the start, and at least one, when
+    null."""
     storage: str = "runs/sweeps"
     """Folder, shared by all nodes, or URI, in which the sweep's own folder lies."""
     optuna: str = Field(default_factory=lambda told: f"sqlite:///{told.get('storage')}/{told.get('name')}/optuna.db")

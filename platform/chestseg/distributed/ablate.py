@@ -12,7 +12,8 @@ from chestseg.bundle import build_network
 from chestseg.config import Experiment, experiment_from, load_experiment
 from chestseg.config.ablation import Ablation, Variation
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.train import for_other_nodes, settle_threads, uses_gpu, worker_resources
+from chestseg.distributed.room import uses_gpu, worker_resources
+from chestseg.distributed.train import for_other_nodes, settle_threads
 from chestseg.evaluation.score import score
 from chestseg.evaluation.summary import Evaluation
 from chestseg.inference.predictor import LiveModel

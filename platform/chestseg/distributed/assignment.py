@@ -8,7 +8,7 @@ from chestseg.tracking.tracked_run import TrackedRun
 from chestseg.training.reporter import Report
 
 TOLD = "told"
-"""Key of a report to Ray Tune under which the driver finds a `Validated`, `Scored` or `Failed`."""
+"""Key of a report to Ray Tune under which the driver finds a `Validated`, `Scored`, `Failed` or `Hindered`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,15 @@ class Failed:
     """One line."""
 
 
-Told = Validated | Scored | Failed
+@dataclass(frozen=True)
+class Hindered:
+    """A trial met trouble of the place it works in, see `places`: nothing is known of its point, and the next trial would meet it too."""
+
+    reason: str
+    """One line."""
+
+
+Told = Validated | Scored | Failed | Hindered
 
 
 def validated_in(report: Report, metric: str) -> Validated | None:

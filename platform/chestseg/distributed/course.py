@@ -11,16 +11,17 @@ from typing import Any
 
 from chestseg.config import Experiment, Sweep
 from chestseg.distributed.answers import tell_answer
-from chestseg.distributed.assignment import Assignment, Failed, Told, Validated
+from chestseg.distributed.assignment import Assignment, Failed, Hindered, Told, Validated
 from chestseg.distributed.bucket_sweep import SweepBucket
+from chestseg.distributed.room import uses_gpu
 from chestseg.distributed.score_trial import Scored, Scoring
-from chestseg.distributed.train import for_other_nodes, uses_gpu
+from chestseg.distributed.train import for_other_nodes
 from chestseg.distributed.trial import CHECKPOINTS
 from chestseg.tracking.sweep_runs import SweepRuns
 from chestseg.training.run import INITIAL, write_initial
 from chestseg.tuning.compute import Costs, compute_reached
 from chestseg.tuning.conductor import Conductor
-from chestseg.tuning.flops import forward_flops
+from chestseg.tuning.flops import answer_flops
 from chestseg.tuning.mirror import Mirror
 from chestseg.tuning.records import Direction, State, TrialRecord
 from chestseg.tuning.result import schedule
@@ -89,21 +90,31 @@ class Course:
                 self._close(record, self._experiment(record))
 
     def hand_out(self) -> Assignment | None:
-        """The next trial that its budget allows; one it does not allow has failed, and says why."""
+        """The next trial that its budget allows; one it does not allow has failed, and says why.
+
+        Raises:
+            ValueError: pretrained weights can't be had any more.
+            OSError: the disk is full.
+        """
         while trial := self.conductor.next():
             try:
                 experiment = experiment_of(self.sweep, self.sweep.experiment, trial.params, self.costs, trial.number)
-                if experiment.model.weights != "none" or experiment.training.workers > 1:
-                    write_initial(experiment, Path(experiment.run_folder))
             except ValueError as infeasible:
                 self._end(trial.number, "failed", reason=str(infeasible))
                 continue
+            # Weights that can't be had end the sweep, not the trial: all trials would lack them.
+            if experiment.model.weights != "none" or experiment.training.workers > 1:
+                write_initial(experiment, Path(experiment.run_folder))
             return self._assign(trial.number, experiment)
         self.over = True
         return None
 
     def hear(self, number: int, told: Told) -> bool:
-        """Decide on a validated epoch, or take a trial's end. What was heard before is answered as it was then."""
+        """Decide on a validated epoch, or take a trial's end. What was heard before is answered as it was then.
+
+        Raises:
+            ValueError: the trial can't go on where it is, and is not ended: a later start resumes it.
+        """
         match told:
             case Validated():
                 goes_on = self.conductor.report(number, told.step, self._compute(number, told.step), told.value)
@@ -119,6 +130,10 @@ class Course:
                 self._end(number, "complete", (told.value, *self._second(number, told)), **told.extra)
             case Failed():
                 self._end(number, "failed", reason=told.reason)
+            case Hindered():
+                raise ValueError(
+                    f"trial {number} can't go on ({told.reason}): mend that and start the sweep again, it resumes where it was"
+                )
         return True
 
     def lose(self, number: int, reason: str) -> None:
@@ -158,7 +173,7 @@ class Course:
         """The second objective, where there is one."""
         experiment = self._trials[number]
         if self.sweep.second == "flops":
-            return (forward_flops(experiment, experiment.stages[-1]) * (1 + experiment.postprocessing.flip_tta),)
+            return (answer_flops(experiment),)
         return () if scored.latency is None else (scored.latency,)
 
     def _compute(self, number: int, steps: int) -> float:
@@ -199,12 +214,8 @@ class Course:
         return self._trials[record.number]
 
     def describe(self, record: TrialRecord) -> dict[str, Any]:
-        """What Optuna's dashboard shows of a trial beside its parameters."""
-        experiment = self._experiment(record)
-        told = {key: value for key, value in record.extra.items() if key != "window"}
-        if experiment:
-            told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
-        return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
+        """As `described`."""
+        return described(record, self._experiment(record))
 
 
 def link_by_name(folder: Path, name: str, run_folder: Path) -> None:
@@ -238,6 +249,14 @@ def label(number: int, experiment: Experiment) -> str:
     resolutions = "+".join(text.removesuffix(f" {unit}").replace(" ", "") for text in seen)
     mantissa, _, exponent = f"{experiment.stages[-1].optimiser.lr:.1e}".partition("e")
     return f"{number:04d} {resolutions} {unit} lr {mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def described(record: TrialRecord, experiment: Experiment | None) -> dict[str, Any]:
+    """What Optuna's dashboard shows of a trial beside its parameters; `experiment` is None where its budget does not allow one."""
+    told = {key: value for key, value in record.extra.items() if key != "window"}
+    if experiment:
+        told |= {"name": label(record.number, experiment), "schedule": schedule(experiment)}
+    return told | ({"window": record.extra["window"]["swa"]} if "window" in record.extra else {})
 
 
 def told_of(record: TrialRecord, experiment: Experiment | None) -> str:

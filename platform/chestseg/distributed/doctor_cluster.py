@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from chestseg.config import Sweep
 from chestseg.distributed.cluster import may_grow
 from chestseg.distributed.doctor import HERE, Sight
 from chestseg.distributed.doctor_check import STATES, Check, State, grouped
 from chestseg.distributed.doctor_need import Need
-from chestseg.distributed.train import uses_gpu, worker_resources
+from chestseg.distributed.room import Nodes, trials_at_once, uses_gpu, waited_for, worker_resources, workers_held
 from chestseg.tuning.plan import plan
 
 RAY_NEEDS_FREE = 0.05
@@ -29,14 +30,16 @@ def judge_cluster(sight: Sight, need: Need | None) -> Iterator[Check]:
 
 def _room(sight: Sight, need: Need) -> Check:
     """CPUs and GPUs for all workers, or for as few as will do."""
-    training = need.experiment.training
-    has = {key: sum(node.get(key, 0) for node in sight.resources.values()) for key in ("CPU", "GPU")}
-    count = training.fewest_workers
-    wanted = {key: each * count for key, each in worker_resources(training).items()}
+    training, nodes = need.experiment.training, _nodes(sight)
+    has = {key: sum(node.get(key, 0) for node in nodes) for key in ("CPU", "GPU")}
+    count, held = training.fewest_workers, workers_held(training, nodes)
+    wanted = {key: each * count for key, each in worker_resources(training, nodes).items()}
     told = ", ".join(f"{wanted[key]:g} of {has[key]:g} {key}" for key in wanted)
     workers = f"{'at least ' * (count < training.workers)}{count} worker{'s' * (count > 1)}: {told}"
-    if all(wanted[key] <= has[key] for key in wanted):
+    if held >= count:
         return Check("room", (), "ok", workers)
+    if all(wanted[key] <= has[key] for key in wanted):
+        workers += f", but the nodes, each by itself, hold {held}"
     if may_grow():
         return Check("room", (), "note", f"{workers}: the job waits for nodes", "see that the autoscaler may add them")
     return Check("room", (), "finding", workers, "lower training.workers or training.cpus_per_worker, or set training.gpu to no")
@@ -44,8 +47,8 @@ def _room(sight: Sight, need: Need) -> Check:
 
 def _memory(sight: Sight, need: Need) -> dict[str, tuple[State, str]]:
     """An estimate of what the workers that a node may hold take of its memory and its GPUs."""
-    training, on_gpu = need.experiment.training, uses_gpu(need.experiment.training)
-    each = worker_resources(training)
+    training, nodes = need.experiment.training, _nodes(sight)
+    on_gpu, each = uses_gpu(training, nodes), worker_resources(training, nodes)
     main, gpu = need.main_memory(on_gpu), need.gpu_memory
     told: dict[str, tuple[State, str]] = {}
     for name, has in sight.resources.items():
@@ -65,19 +68,32 @@ def _storage_room(sight: Sight, need: Need) -> Check:
     """What a run or a sweep may leave, against what is free where this machine sees it."""
     free = need.free_disk
     if need.sweep:
-        has = {key: sum(node.get(key, 0) for node in sight.resources.values()) for key in ("CPU", "GPU")}
-        try:
-            planned = plan(need.sweep, need.experiment, has["CPU"], has["GPU"], free if free is not None else 1 << 62)
-        except ValueError as error:
-            words, _, remedy = str(error).rpartition(": ")
-            return Check("plan", (), "finding", words, remedy)
-        return Check("plan", (HERE,), "ok", "; ".join(planned.lines()[:1] + planned.lines()[2:]))
+        return _planned(sight, need, need.sweep, free if free is not None else 1 << 62)
     told = f"{need.storage}: at most about {need.disk / GB:.1f} GB"
     if free is None:
         return Check("plan", (), "ok", f"{told}; a bucket does not say what is free")
     if free < need.disk:
         return Check("plan", (HERE,), "finding", f"{told}, {free / GB:.1f} GB free", "free some space or choose another storage")
     return Check("plan", (HERE,), "ok", f"{told}, {free / GB:.0f} GB free")
+
+
+def _planned(sight: Sight, need: Need, sweep: Sweep, free: int) -> Check:
+    """A sweep's plan, as `tune` makes it."""
+    training, nodes, grows = need.experiment.training, _nodes(sight), may_grow()
+    try:
+        at_once = trials_at_once(sweep, training, nodes, grows)
+        lines = plan(sweep, need.experiment, at_once, uses_gpu(training, nodes), free).lines()
+    except ValueError as error:
+        words, _, remedy = str(error).rpartition(": ")
+        return Check("plan", (), "finding", words, remedy)
+    words = "; ".join(lines[:1] + lines[2:])
+    if lacks := waited_for("trials", training, nodes, at_once):
+        return Check("plan", (HERE,), "note", f"{words}; {lacks}: the sweep waits for nodes", "see that the autoscaler may add them")
+    return Check("plan", (HERE,), "ok", words)
+
+
+def _nodes(sight: Sight) -> Nodes:
+    return list(sight.resources.values())
 
 
 def _disks(sight: Sight) -> dict[str, tuple[State, str]]:

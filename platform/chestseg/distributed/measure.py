@@ -8,7 +8,8 @@ import torch
 
 from chestseg.config import Experiment, Sweep
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.train import uses_gpu, worker_resources
+from chestseg.distributed.cluster import may_grow
+from chestseg.distributed.room import nodes_up, say_waiting, trials_at_once, uses_gpu, waited_for, worker_resources, workers_held
 from chestseg.tuning.compute import Costs
 from chestseg.tuning.costing import costs_of, flops_per_second
 from chestseg.tuning.plan import Plan, plan
@@ -19,11 +20,15 @@ def plan_sweep(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal) ->
     """What trials cost, measured at the first start and kept, and what the sweep takes of the attached cluster.
 
     Raises:
-        ValueError: the budget, the cluster or the disk don't allow it; a cluster that can't is refused before anything is measured.
+        ValueError: the budget, the cluster or the disk don't allow it; a cluster that can't, and won't grow, is refused before anything
+            is measured.
     """
-    base, cluster = sweep.experiment, ray.cluster_resources()
-    has = cluster.get("CPU", 0.0), cluster.get("GPU", 0.0), shutil.disk_usage(sweep.folder).free
+    base, nodes = sweep.experiment, nodes_up()
+    at_once = trials_at_once(sweep, base.training, nodes, may_grow())
+    has = at_once, uses_gpu(base.training, nodes), shutil.disk_usage(sweep.folder).free
     plan(sweep, base, *has)
+    if lacks := waited_for("trials", base.training, nodes, at_once):
+        say_waiting(lacks)
     measured = journal.measured("costs", lambda: measure(sweep, base, dataset))
     return Costs.model_validate(measured["costs"]), plan(sweep, base, *has, measured["speed"])
 
@@ -31,15 +36,16 @@ def plan_sweep(sweep: Sweep, dataset: PreparedDataset, journal: SweepJournal) ->
 def measure(sweep: Sweep, base: Experiment, dataset: PreparedDataset) -> dict[str, Any]:
     """`costs` (as JSON) and `speed`, the compute of one worker in a second, in the budget's unit.
 
-    On a single machine without GPUs this process is as good as any worker and has PyTorch loaded already.
+    On a single machine without GPUs, which holds a worker, this process is as good as any and has PyTorch loaded already.
 
     Raises:
         ValueError: a stage, an encoder or cases that can't be, or a budget that some trial could not keep to.
     """
-    gpu = uses_gpu(base.training)
-    if not gpu and sum(node["Alive"] for node in ray.nodes()) == 1:
+    nodes = nodes_up()
+    gpu = uses_gpu(base.training, nodes)
+    if not gpu and len(nodes) == 1 and workers_held(base.training, nodes):
         return _measure(sweep, base, dataset, gpu)
-    resources = worker_resources(base.training)
+    resources = worker_resources(base.training, nodes)
     task = ray.remote(_measure).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
     answer: Any = task.remote(sweep, base, dataset, gpu)
     return ray.get(answer)

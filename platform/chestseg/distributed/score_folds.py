@@ -10,7 +10,9 @@ import torch
 from chestseg.bundle import build_network, load_bundle
 from chestseg.config import Experiment, Postprocessing, VolumePostprocessing, experiment_from
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.train import for_other_nodes, settle_threads, uses_gpu, worker_resources
+from chestseg.distributed.cluster import may_grow
+from chestseg.distributed.room import nodes_up, say_waiting, trainings_held, uses_gpu, waited_for, worker_resources
+from chestseg.distributed.train import for_other_nodes, settle_threads
 from chestseg.evaluation.conclude import BUNDLE
 from chestseg.evaluation.score import score
 from chestseg.evaluation.summary import Evaluation
@@ -21,11 +23,17 @@ from chestseg.models.ensemble import joined
 Rule = Postprocessing | VolumePostprocessing
 
 
-def at_once(experiment: Experiment) -> int:
-    """How many trainings of the experiment the attached cluster holds side by side, at least 1."""
-    has, training = ray.cluster_resources(), experiment.training
-    needs = {name: each * training.workers for name, each in worker_resources(training).items() if each}
-    return max(1, int(min(has.get(name, 0) // each for name, each in needs.items())))
+def at_once(experiment: Experiment, folds: int) -> int:
+    """How many of so many folds are trained side by side: as many as the attached cluster holds, at least 1; all where it may grow.
+
+    A cluster that may grow adds the nodes it is asked for, and folds that it has none for wait; that is said on stderr.
+    """
+    nodes = nodes_up()
+    if not may_grow():
+        return min(folds, max(1, trainings_held(experiment.training, nodes)))
+    if lacks := waited_for("folds", experiment.training, nodes, folds):
+        say_waiting(lacks)
+    return folds
 
 
 def score_out_of_fold(experiments: list[Experiment], rules: list[Rule]) -> list[Evaluation]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import ray
 import ray.train
 import torch
 from ray.train import FailureConfig, LoggingConfig, Result, RunConfig, ScalingConfig
@@ -28,7 +27,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
 from chestseg.distributed.bucket_run import BucketCopy, at_work, bucket_of, handed_over
 from chestseg.distributed.checkpoints import FolderCheckpoints
-from chestseg.distributed.cluster import may_grow
+from chestseg.distributed.room import require_room, uses_gpu, worker_resources
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
 from chestseg.storage.working_copy import WorkingCopy
@@ -72,7 +71,7 @@ def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None
         ValueError: what the engine refuses, in its words; or workers that failed more often than allowed.
     """
     folder = Path(experiment.run_folder).absolute()
-    _require_room(experiment.training)
+    require_room("training", experiment.training)
     config = {"run": run, "bucket": bucket_of(copy)}
     try:
         with handed_over(copy, run):
@@ -144,36 +143,6 @@ def for_other_nodes(experiment: Experiment) -> str:
     """The experiment as JSON with absolute paths: a worker's current folder is not the driver's."""
     data = experiment.data.model_copy(update={"prepared": absolute(experiment.data.prepared)})
     return experiment.model_copy(update={"data": data, "storage": absolute(experiment.storage)}).model_dump_json()
-
-
-def _require_room(training: Training) -> None:
-    """Refuse a plan that a private cluster can never hold; on one that may grow, say what is waited for.
-
-    Raises:
-        ValueError: names the resource and the remedy.
-    """
-    has = ray.cluster_resources()
-    for name, each in worker_resources(training).items():
-        needed = each * training.fewest_workers
-        if needed <= has.get(name, 0):
-            continue
-        lack = f"training needs {needed:g} {name} for {training.fewest_workers} worker(s), the cluster has {has.get(name, 0):g}"
-        if not may_grow():
-            raise ValueError(f"{lack}: lower training.workers (or min_workers) or training.cpus_per_worker, or set training.gpu to no")
-        print(f"{lack}: waiting for nodes", flush=True)
-
-
-def uses_gpu(training: Training) -> bool:
-    """Whether workers get a GPU each: as configured, or where the cluster has any."""
-    if training.gpu == "auto":
-        return ray.cluster_resources().get("GPU", 0) >= training.fewest_workers
-    return training.gpu == "yes"
-
-
-def worker_resources(training: Training) -> dict[str, float]:
-    """What one worker takes of a node."""
-    resources = {"CPU": float(training.cpus_per_worker)}
-    return resources | {"GPU": 1.0} if uses_gpu(training) else resources
 
 
 def _worker(config: dict[str, Any]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from ray.exceptions import RayError
 from chestseg.config import Experiment, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
-from chestseg.distributed.assignment import TOLD, Assignment, Failed, validated_in
+from chestseg.distributed.assignment import TOLD, Assignment, Failed, Hindered, validated_in
 from chestseg.distributed.bucket_run import BucketCopy, at_work
+from chestseg.distributed.places import is_of_the_place
 from chestseg.distributed.score_trial import Scored, score_trial
 from chestseg.distributed.train import record, settle_threads
 from chestseg.distributed.trial_workers import introduce, train_on_workers
@@ -35,8 +36,8 @@ USERS_TO_MEND = (ValueError, FloatingPointError)
 def run_trial(config: dict[str, Any]) -> None:
     """What Ray Tune runs for each trial: train from the last checkpoint on, report, score.
 
-    What another attempt would meet again is told as `Failed`; only what Ray itself raises (a lost node, a killed worker) leaves the
-    function, and Tune tries again. A stop ends the thread inside of `tune.report`.
+    What another attempt would meet again is told as `Failed`, what every trial would meet here as `Hindered`; only what Ray itself raises
+    (a lost node, a killed worker) leaves the function, and Tune tries again. A stop ends the thread inside of `tune.report`.
     """
     assignment: Assignment = config["assignment"]
     experiment = experiment_from(json.loads(assignment.experiment))
@@ -48,12 +49,13 @@ def run_trial(config: dict[str, Any]) -> None:
             answer: Scored | None = train_here(assignment, experiment)
         else:
             answer = train_on_workers(assignment, experiment)
-    except RayError:
-        raise
-    except Exception as error:  # noqa: BLE001  (told to the driver, whose sweep goes on with other trials)
+    except Exception as error:
+        hindered = is_of_the_place(error)
+        if isinstance(error, RayError) and not hindered:
+            raise
         if not isinstance(error, USERS_TO_MEND):
             traceback.print_exc()
-        tune.report({TOLD: Failed(one_line(error))})
+        tune.report({TOLD: Hindered(one_line(error)) if hindered else Failed(one_line(error))})
     else:
         if answer is not None:
             tune.report({TOLD: answer})

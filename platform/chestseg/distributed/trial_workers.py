@@ -18,6 +18,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.answers import wait_for_answer
 from chestseg.distributed.assignment import TOLD, Assignment, validated_in
 from chestseg.distributed.bucket_run import BucketCopy, at_work
+from chestseg.distributed.places import is_of_the_place
 from chestseg.distributed.score_trial import Scored, score_trial
 from chestseg.distributed.train import LEAVING, RayReporter, join_group, to_the_end, told, trainer_of
 from chestseg.tracking.recorder import Recorder
@@ -42,7 +43,8 @@ def train_on_workers(assignment: Assignment, experiment: Experiment) -> Scored |
     try:
         answer = to_the_end(lambda: trainer_of(experiment, _worker, {"assignment": assignment}, [TuneReportCallback()]).fit())
     except TrainingFailedError as error:
-        raise RuntimeError(f"its workers stopped: {told(error)}") from error
+        words = f"its workers stopped: {told(error)}"
+        raise (OSError(words) if is_of_the_place(error) else RuntimeError(words)) from error
     if "mistake" in answer:
         raise ValueError(answer["mistake"])
     return answer.get("scored")

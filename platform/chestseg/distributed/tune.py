@@ -18,7 +18,7 @@ from ray.tune import FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig
 from chestseg.config import Training
 from chestseg.distributed.answers import start_answers
 from chestseg.distributed.course import Course
-from chestseg.distributed.train import worker_resources
+from chestseg.distributed.room import worker_resources
 from chestseg.distributed.trial import run_trial
 from chestseg.distributed.tune_adapters import Decisions, Events, Suggestions, assigned
 

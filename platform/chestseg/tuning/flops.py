@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from chestseg.config import Experiment, Model, RadiographStage, Stage, VolumeStage
+from chestseg.config import Experiment, Model, RadiographStage, Spacing, Stage, Triple, VolumePostprocessing, VolumeStage
+from chestseg.inference.sliding_window import window_corners
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
 
@@ -14,6 +15,9 @@ BACKWARD = 2
 """Backward passes cost twice the forward: gradients of weights, and of activations."""
 IMAGES = 2
 """Counted at once: batch norms in training refuse a single value a channel."""
+REFERENCE_CHEST = (300.0, 350.0, 350.0)
+"""Millimetres along slices, rows and columns of the volume that a CT model is asked about where models of different spacings and patches
+are compared: about what a scan of an adult's lungs covers."""
 
 
 def training_flops(experiment: Experiment, stage: Stage) -> float:
@@ -31,6 +35,25 @@ def training_flops(experiment: Experiment, stage: Stage) -> float:
 def forward_flops(experiment: Experiment, stage: Stage) -> float:
     """Of one image or patch in prediction, without test-time augmentation."""
     return _counted(experiment.model, shape_of(stage), False)[0]  # pyright: ignore[reportArgumentType]  (frozen records hash)
+
+
+def answer_flops(experiment: Experiment) -> float:
+    """Of the served model's whole answer, test-time augmentation and all: to one radiograph, or to a volume of REFERENCE_CHEST.
+
+    A volume's patches are counted over all of it, though where there is no body or, with `lungs_only`, no lung, they are passed over.
+    """
+    last, rule = experiment.stages[-1], experiment.postprocessing
+    answers = 1
+    if isinstance(last, VolumeStage):
+        assert isinstance(rule, VolumePostprocessing)
+        answers = len(window_corners(voxels_of(REFERENCE_CHEST, last.spacing), last.patch, rule.overlap))
+    return forward_flops(experiment, last) * answers * (1 + rule.flip_tta)
+
+
+def voxels_of(size: Spacing, spacing: Spacing) -> Triple:
+    """Voxels along slices, rows and columns of what is so large, in millimetres, at a spacing."""
+    slices, rows, columns = (max(1, round(whole / each)) for whole, each in zip(size, spacing, strict=True))
+    return slices, rows, columns
 
 
 def weight_bytes(model: Model) -> int:

@@ -47,7 +47,7 @@ class Plan:
         ]
 
 
-def plan(sweep: Sweep, base: Experiment, cpus: float, gpus: float, free_disk: int, speed: float | None = None) -> Plan:
+def plan(sweep: Sweep, base: Experiment, at_once: int, gpu: bool, free_disk: int, speed: float | None = None) -> Plan:
     """Plan a sweep on a cluster.
 
     A trial of one worker runs in its worker; one of several has a process more, which takes no CPU.
@@ -55,17 +55,15 @@ def plan(sweep: Sweep, base: Experiment, cpus: float, gpus: float, free_disk: in
     Args:
         sweep: what to plan.
         base: the sweep's.
-        cpus: logical CPUs of the cluster.
-        gpus: of the cluster.
+        at_once: trials side by side, as the cluster holds or will hold them.
+        gpu: whether each worker takes one.
         free_disk: bytes where the sweep's folder will lie.
         speed: compute of one worker in a second, in the budget's unit; 1 where that is seconds. None leaves times open.
 
     Raises:
-        ValueError: the cluster can't hold one trial, or as many at once as the sweep wants, or the disk can't hold them all.
+        ValueError: the disk can't hold them all.
     """
     training = base.training
-    uses_gpu = training.gpu == "yes" or (training.gpu == "auto" and gpus >= training.workers)
-    at_once = _at_once(sweep, training.workers, training.cpus_per_worker, cpus, gpus if uses_gpu else None)
     disk = _disk(sweep, base, at_once)
     if disk > free_disk:
         raise ValueError(
@@ -84,7 +82,7 @@ def plan(sweep: Sweep, base: Experiment, cpus: float, gpus: float, free_disk: in
         at_once=at_once,
         workers=training.workers,
         cpus=training.cpus_per_worker,
-        gpus=int(uses_gpu),
+        gpus=int(gpu),
         budget=f"{sweep.budget.per_trial:.3g} {sweep.budget.unit}",
         longest=longest,
         expected=expected,
@@ -102,23 +100,6 @@ def _computed(pruner: Asha | None, shares: list[float]) -> float:
     """Mean compute of a trial, as a share of the budget."""
     marks = [0.0, *(pruner.rungs if pruner else ()), 1.0]
     return sum(share * (end - start) for share, start, end in zip(shares, marks, marks[1:], strict=False))
-
-
-def _at_once(sweep: Sweep, workers: int, each: int, cpus: float, gpus: float | None) -> int:
-    """How many trials the cluster holds, and the sweep wants."""
-    room = int(cpus // (workers * each))
-    if gpus is not None:
-        room = min(room, int(gpus // workers))
-    needs = f"{workers} x {each} CPU" + (f" and {workers} GPU" if gpus is not None else "")
-    has = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus is not None else "")
-    if room < 1:
-        raise ValueError(
-            f"a trial needs {needs}, the cluster has {has}: lower training.workers or training.cpus_per_worker, "
-            "or set training.gpu to no (in the sweep's `set`)"
-        )
-    if (sweep.at_once or 1) > room:
-        raise ValueError(f"at_once is {sweep.at_once} and each trial needs {needs}, but the cluster has {has}: lower at_once to {room}")
-    return min(sweep.at_once or room, room, sweep.trials)
 
 
 def _disk(sweep: Sweep, base: Experiment, at_once: int) -> int:

@@ -20,6 +20,8 @@ from chestseg.tuning.space import experiment_of
 
 RESULT = "result"
 """Folder in the sweep's."""
+RULE = "rule"
+"""Key of a record's `extra`: post-processing that was chosen for the trial on its held-out fold."""
 BEST, ALL, TRIALS, SUMMARY = "best.yaml", "all.yaml", "trials.csv", "summary.json"
 
 
@@ -88,6 +90,8 @@ def best_experiment(
 ) -> Experiment:
     """A trial's experiment under a name of its own, stored and registered as the base says.
 
+    On all folds nothing is held out that post-processing could be chosen on: there the rule that was chosen for the trial is kept.
+
     Args:
         sweep: the sweep.
         base: its base experiment.
@@ -104,6 +108,7 @@ def best_experiment(
     if tree["fold"] == "all":
         tree["stages"] = [stage | {"early_stop": None} for stage in tree["stages"]]
         tree["choose"] = None  # it looks at a held-out fold, too
+        tree["postprocessing"] |= record.extra.get(RULE, {})
     return experiment_from(tree, where=f"trial {record.number}")
 
 

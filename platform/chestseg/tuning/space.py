@@ -14,6 +14,7 @@ from chestseg.config import Experiment, Model, Space, Sweep, experiment_from
 from chestseg.config.domain import Domain, Range, Steps, ends, is_fixed
 from chestseg.config.space import PATHS
 from chestseg.config.variant import Tree, averaged, exchanged, least_epochs, template
+from chestseg.models.registry import build_model
 from chestseg.tuning.compute import Costs
 from chestseg.tuning.schedule import fill
 
@@ -109,6 +110,17 @@ def models_of(space: Space, base: Experiment) -> list[Model]:
     """All networks that trials may have, so that their weights can be looked for before the start."""
     tree = base.model_dump(mode="json")
     return [experiment_from(exchanged(tree, encoder_values(space, encoder))).model for encoder in space.encoder or [None]]
+
+
+def require_weights(space: Space, base: Experiment) -> None:
+    """See that the pretrained weights of all networks that trials may have can be had here, downloaded where they have to be.
+
+    Raises:
+        ValueError: names the first that can't be had, and the remedy.
+    """
+    for model in models_of(space, base):
+        if model.weights != "none":
+            build_model(model)
 
 
 def encoder_values(space: Space, encoder: str | None) -> Tree:
