@@ -35,6 +35,7 @@ def test_an_ablation_and_its_base(tmp_path: Path) -> None:
         ({"variations": {"one": {"equal": "time"}}}, "variations.one.equal goes with last_stage_only: true"),
         ({"variations": {"one": {"set": ["stages.0.size=128"]}}}, "a stage of size 128 is larger than all data.sizes"),
         ({"variations": {}}, "variations"),
+        ({"variations": {"base": {}}}, "variations.base: so the base itself is called: give the variation another name"),
         ({"base": "none.yaml"}, "none.yaml: No such file"),
     ],
 )

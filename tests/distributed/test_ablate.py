@@ -9,10 +9,12 @@ import yaml
 from mlflow import MlflowClient
 
 from chestseg.cli import main
+from chestseg.config import load_experiment
+from chestseg.config.ablation import load_ablation
+from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.ablate import variant
 from tests.evaluation.prepared import write_prepared
 from tests.small_job import small_job, write_job
-
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture
@@ -27,6 +29,9 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "ablation.yaml"
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_each_part_is_scored_on_the_held_out_cases(config: Path) -> None:
     assert main(["ablate", str(config)]) == 0
     folder = config.parent / "runs" / "parts-told"
@@ -45,5 +50,23 @@ def test_each_part_is_scored_on_the_held_out_cases(config: Path) -> None:
         "ablation/ablation.csv",
         "ablation/ablation.html",
     }
+    assert {path.name.rpartition("-")[0] for path in (config.parent / "runs").glob("parts-parts-told*")} == {
+        "parts-parts-told",
+        "parts-parts-told-one-stage",
+    }
     assert sum(run.data.tags.get("mlflow.parentRunId") == parent.info.run_id for run in runs) == 2
     assert json.loads((folder / "plan.json").read_text()).popitem()[1] == 3
+
+
+def test_no_training_of_an_ablation_lies_in_a_users_run(config: Path) -> None:
+    tree = yaml.safe_load(config.read_text())
+    # Neither of these shows in a digest.
+    tree["variations"] |= {"more-loaders": {"set": ["training.loader_workers=2"]}, "flips-off": {"set": ["postprocessing.flip_tta=false"]}}
+    config.write_text(yaml.safe_dump(tree))
+    ablation, dataset = load_ablation(config), PreparedDataset.open(config.parent / "prepared")
+    plan: dict[str, int] = {}
+    own = load_experiment(config.parent / "parts.yaml")
+    found = [variant(ablation, name, fold, dataset, plan) for name in (None, *ablation.variations) for fold in (0, 1)]
+    assert len({one.run_folder for one in found}) == len(found) == 8
+    assert not {one.run_folder for one in found} & {own.model_copy(update={"fold": fold}).run_folder for fold in (0, 1)}
+    assert {one.name for one in found} == {f"parts-parts-told{end}" for end in ("", "-one-stage", "-more-loaders", "-flips-off")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chestseg.cli.train import dataset_of, train_tracked
 from chestseg.config import Experiment
-from chestseg.config.ablation import Ablation, load_ablation
+from chestseg.config.ablation import BASE, Ablation, load_ablation
 from chestseg.config.location import is_uri
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.ablate import Scored, score_trainings, scorings, variant
@@ -20,7 +20,6 @@ from chestseg.tracking.journal import FILE, Metric, read_entries
 from chestseg.tracking.tracked_run import load_run
 from chestseg.training.run import training_cases
 
-BASE = "base"
 PLAN = "plan.json"
 DICE, SPEED = "val_dice_positives", "images_per_second"
 
@@ -38,7 +37,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     dataset = dataset_of(base)
     arrays = PreparedDataset.open(base.data.prepared)
     folder = Path(ablation.folder)
-    named = {BASE: None, **ablation.variations}
+    named = {BASE: None, **{name: name for name in ablation.variations}}
     with exclusive(folder, "ablated"), attach():
         plan: dict[str, int] = json.loads((folder / PLAN).read_text()) if (folder / PLAN).exists() else {}
         trained = {name: [variant(ablation, change, fold, arrays, plan) for fold in ablation.folds] for name, change in named.items()}

@@ -11,6 +11,8 @@ from chestseg.config.experiment import Experiment
 from chestseg.config.load import load_experiment, parse, read_tree
 from chestseg.config.strict import Strict
 
+BASE = "base"
+"""What the base's own training is called beside those of variations."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 
 
@@ -41,7 +43,7 @@ class Ablation(Strict):
     reach: float | None = Field(default=None, gt=0, lt=1)
     """Validation Dice on positives that the time to is told of; the highest that all trainings of a fold reached when null."""
     storage: str | None = None
-    """Folder of the trainings and the result; the base's when null."""
+    """Folder of the trainings, each called after base, ablation and variation, and of the result; the base's when null."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -73,6 +75,8 @@ def load_ablation(path: str | Path, overrides: Sequence[str] = ()) -> Ablation:
     for fold in ablation.folds:
         if fold >= base.data.folds:
             raise ValueError(f"{path}: folds: {fold} is none of folds 0 to {base.data.folds - 1}")
+    if BASE in ablation.variations:
+        raise ValueError(f"{path}: variations.{BASE}: so the base itself is called: give the variation another name")
     for name, variation in ablation.variations.items():
         if variation.equal and not variation.last_stage_only:
             raise ValueError(f"{path}: variations.{name}.equal goes with last_stage_only: true")

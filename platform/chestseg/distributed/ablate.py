@@ -33,19 +33,23 @@ class Scored(NamedTuple):
     """Flips are averaged."""
 
 
-def variant(ablation: Ablation, variation: Variation | None, fold: int, dataset: PreparedDataset, plan: dict[str, int]) -> Experiment:
+def variant(ablation: Ablation, name: str | None, fold: int, dataset: PreparedDataset, plan: dict[str, int]) -> Experiment:
     """The experiment of a variation (the base for None) with a fold held out, all validated on one grid.
 
-    Epochs that follow from measured seconds are never the same twice: `plan` keeps them, and is asked first.
+    Its name, and so its run's folder, is the ablation's and the variation's own: the user's run of the base is left alone, and what a
+    digest does not tell apart, such as data, is not trained in one place. Epochs that follow from measured seconds are never the same
+    twice: `plan` keeps them, and is asked first.
 
     Raises:
         ValueError: the base's schedule does not pay for one epoch of the variation.
     """
+    variation = ablation.variations[name] if name else None
     overrides = list(variation.set) if variation else []
     base = load_experiment(ablation.base, [*ablation.set, *overrides])
     last = base.stages[-1]
     grid = base.training.compare_at or getattr(last, "size", None) or getattr(last, "spacing", None)
-    changed: dict[str, Any] = {"fold": fold, "storage": ablation.experiment.storage, "choose": None}
+    called = "-".join(filter(None, [base.name, ablation.name, name]))
+    changed: dict[str, Any] = {"name": called, "fold": fold, "storage": ablation.experiment.storage, "choose": None}
     changed["training"] = base.training.model_copy(update={"compare_at": grid})
     if variation and variation.last_stage_only:
         key = f"{base.digest} {variation.equal} fold {fold}"
