@@ -13,6 +13,7 @@ from chestseg.config import load_experiment
 from chestseg.config.ablation import load_ablation
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.ablate import variant
+from tests.distributed.small_ray import SmallRay
 from tests.evaluation.prepared import write_prepared
 from tests.small_job import small_job, write_job
 
@@ -70,3 +71,15 @@ def test_no_training_of_an_ablation_lies_in_a_users_run(config: Path) -> None:
     assert len({one.run_folder for one in found}) == len(found) == 8
     assert not {one.run_folder for one in found} & {own.model_copy(update={"fold": fold}).run_folder for fold in (0, 1)}
     assert {one.name for one in found} == {f"parts-parts-told{end}" for end in ("", "-one-stage", "-more-loaders", "-flips-off")}
+
+
+def test_equal_time_is_measured_in_a_workers_place(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = yaml.safe_load(config.read_text())
+    tree["variations"]["one-stage"]["equal"] = "time"
+    config.write_text(yaml.safe_dump(tree))
+    ray, plan = SmallRay(monkeypatch, nodes=2), dict[str, int]()
+    ablation, dataset = load_ablation(config), PreparedDataset.open(config.parent / "prepared")
+    for _ in range(2):
+        experiment = variant(ablation, "one-stage", 0, dataset, plan)
+    assert ray.asked == [{"num_cpus": 1, "num_gpus": 0}]  # once: the second time it is known
+    assert [experiment.stages[0].epochs] == list(plan.values()) and experiment.stages[0].epochs >= 2

@@ -12,6 +12,7 @@ from chestseg.bundle import build_network
 from chestseg.config import Experiment, experiment_from, load_experiment
 from chestseg.config.ablation import Ablation, Variation
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.measure import measure_schedule
 from chestseg.distributed.train import for_other_nodes, settle_threads, uses_gpu, worker_resources
 from chestseg.evaluation.score import score
 from chestseg.evaluation.summary import Evaluation
@@ -21,7 +22,7 @@ from chestseg.preprocessing import preprocessing_of
 from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from chestseg.training.run import FINAL
 from chestseg.tuning.compute import epochs_of, total_compute
-from chestseg.tuning.costing import estimate_costs, measure_costs
+from chestseg.tuning.costing import estimate_costs
 
 
 class Scored(NamedTuple):
@@ -81,20 +82,13 @@ def _epochs(base: Experiment, variation: Variation, fold: int, dataset: Prepared
     last, held = base.stages[-1], base.model_copy(update={"fold": fold})
     if variation.equal is None:
         return last.epochs
-    if variation.equal == "compute":
-        costs = estimate_costs(held, dataset)
-    else:
-        costs = measure_costs(held, dataset, held.training.threads or held.training.cpus_per_worker, _device(held))
+    costs = estimate_costs(held, dataset) if variation.equal == "compute" else measure_schedule(held)
     budget = total_compute(held, costs, 0)
     found = epochs_of(held, last, costs, 0).affordable(budget, last.epochs)
     least = 1 + (last.swa.skip if last.swa else 0)
     if found < least:
         raise ValueError(f"{base.name}: its schedule pays for {found} epochs at {last.resolution}, {least} are needed: lengthen it")
     return found
-
-
-def _device(experiment: Experiment) -> torch.device:
-    return torch.device("cuda" if uses_gpu(experiment.training) and torch.cuda.is_available() else "cpu")
 
 
 def _score(told: str, wanted: list[Scored], device: str) -> list[Evaluation]:
