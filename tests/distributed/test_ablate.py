@@ -12,7 +12,7 @@ from chestseg.cli import main
 from chestseg.config import load_experiment
 from chestseg.config.ablation import load_ablation
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.ablate import variant
+from chestseg.distributed.ablate import fairness, variant
 from tests.distributed.small_ray import SmallRay
 from tests.evaluation.prepared import write_prepared
 from tests.small_job import small_job, write_job
@@ -83,3 +83,26 @@ def test_equal_time_is_measured_in_a_workers_place(config: Path, monkeypatch: py
         experiment = variant(ablation, "one-stage", 0, dataset, plan)
     assert ray.asked == [{"num_cpus": 1, "num_gpus": 0}]  # once: the second time it is known
     assert [experiment.stages[0].epochs] == list(plan.values()) and experiment.stages[0].epochs >= 2
+
+
+def test_one_stage_starts_as_the_first_does_and_the_page_says_what_differs(config: Path) -> None:
+    tree = yaml.safe_load(config.read_text())
+    first = "stages.0.optimiser={lr: 1.0e-3, warmup: 0.1}"
+    last = ["stages.1.optimiser={lr: 1.0e-4}", "stages.1.swa.lr=5.0e-5", "stages.0.positives=[0.8, 0.4]"]
+    tree |= {
+        "set": [first, *last],
+        "variations": {"one": {"last_stage_only": True}, "kept": {"last_stage_only": True, "starts_as": "last"}},
+    }
+    config.write_text(yaml.safe_dump(tree))
+    ablation, dataset = load_ablation(config), PreparedDataset.open(config.parent / "prepared")
+    plan: dict[str, int] = {}
+    trained = {name or "base": [variant(ablation, name, 0, dataset, plan)] for name in (None, "one", "kept")}
+    base, one, kept = (own[0].stages for own in trained.values())
+    assert (one[0].optimiser, one[0].positives, one[0].resolution) == (base[0].optimiser, (0.8, 0.4), "128 px")
+    assert one[0].optimiser.warmup == 0.1 and one[0].swa == base[1].swa
+    assert (kept[0].optimiser, kept[0].positives) == (base[1].optimiser, None)
+    told = fairness(ablation, trained)
+    assert "one: the last stage's resolution from the start, with the first stage's optimiser (rate 0.001) and share of positives." in told
+    assert any(note.startswith("kept:") and "made for fine-tuning" in note for note in told)
+    assert "constant rate swa.lr (5e-05 in base, 5e-05 in one, 5e-05 in kept)" in told[-1]
+    assert len(fairness(ablation.model_copy(update={"without": ("tta",)}), trained)) == 2

@@ -9,7 +9,7 @@ from chestseg.config import Experiment
 from chestseg.config.ablation import BASE, Ablation, load_ablation
 from chestseg.config.location import is_uri
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.ablate import Scored, score_trainings, scorings, variant
+from chestseg.distributed.ablate import Scored, fairness, score_trainings, scorings, variant
 from chestseg.distributed.cluster import attach
 from chestseg.evaluation.ablation import REPORT, TABLE, Course, Found, Line, write_ablation
 from chestseg.evaluation.folds import pooled
@@ -48,7 +48,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
         for experiments in trained.values():
             for one in experiments:
                 train_tracked(one, dataset, parent)
-        found = Found(ablation.name, *_scored(ablation, trained), _schedules(trained), ablation.reach)
+        found = Found(ablation.name, *_scored(ablation, trained), _schedules(trained), ablation.reach, notes=fairness(ablation, trained))
         print("\n" + write_ablation(found, arrays, folder))
         finish_run(client, parent, {}, [(folder / name, "ablation") for name in (TABLE, REPORT)])
     print(folder / REPORT)

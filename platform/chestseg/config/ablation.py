@@ -25,6 +25,9 @@ class Variation(Strict):
     """Train at the last stage's resolution from the start."""
     equal: Literal["compute", "time"] | None = None
     """With `last_stage_only`: as many epochs as the base's whole schedule pays for, in FLOPs or in measured seconds; null keeps its own."""
+    starts_as: Literal["first", "last"] = "first"
+    """With `last_stage_only`: whose optimiser and share of positives it has. It starts from the weights that the first stage starts from,
+    and at the last stage's rates for fine-tuning it would learn less than it could."""
 
 
 class Ablation(Strict):
@@ -80,5 +83,7 @@ def load_ablation(path: str | Path, overrides: Sequence[str] = ()) -> Ablation:
     for name, variation in ablation.variations.items():
         if variation.equal and not variation.last_stage_only:
             raise ValueError(f"{path}: variations.{name}.equal goes with last_stage_only: true")
+        if "starts_as" in variation.model_fields_set and not variation.last_stage_only:
+            raise ValueError(f"{path}: variations.{name}.starts_as goes with last_stage_only: true")
         load_experiment(ablation.base, [*ablation.set, *variation.set])
     return ablation

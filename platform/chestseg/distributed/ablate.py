@@ -1,6 +1,7 @@
 """The trainings of an ablation and the scoring of their weights, with Ray."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +57,34 @@ def variant(ablation: Ablation, name: str | None, fold: int, dataset: PreparedDa
         key = f"{base.digest} {variation.equal} fold {fold}"
         if key not in plan:
             plan[key] = _epochs(base, variation, fold, dataset)
-        changed["stages"] = (last.model_copy(update={"epochs": plan[key]}),)
+        first = base.stages[0] if variation.starts_as == "first" else last
+        start = {"optimiser": first.optimiser, "positives": first.positives}
+        changed["stages"] = (last.model_copy(update={"epochs": plan[key], **start}),)
     return experiment_from(base.model_copy(update=changed).model_dump(mode="json"))
+
+
+def fairness(ablation: Ablation, trained: Mapping[str, list[Experiment]]) -> tuple[str, ...]:
+    """What a reader must know of how trainings differ beyond what they are called after.
+
+    Args:
+        ablation: all of it.
+        trained: by name the experiments of the folds.
+    """
+    notes = []
+    for name, variation in ablation.variations.items():
+        if variation.last_stage_only:
+            rate = trained[name][0].stages[0].optimiser.lr
+            whose = f"the {variation.starts_as} stage's optimiser (rate {rate:g}) and share of positives"
+            why = "" if variation.starts_as == "first" else ", made for fine-tuning, though it starts where the first stage does"
+            notes.append(f"{name}: the last stage's resolution from the start, with {whose}{why}.")
+    tails = {name: swa.lr for name, own in trained.items() if (swa := own[0].stages[-1].swa) and swa.lr}
+    if tails and "swa" in ablation.without:
+        rates = ", ".join(f"{rate:g} in {name}" for name, rate in tails.items())
+        notes.append(
+            f"Without SWA: the weights of the last epoch of a tail at the constant rate swa.lr ({rates}). A training without SWA would "
+            "have let its rate fall to the end, so these differences may be more than what averaging brings."
+        )
+    return tuple(notes)
 
 
 def scorings(experiment: Experiment, ablation: Ablation) -> list[Scored]:
