@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
 
@@ -12,7 +13,8 @@ from chestseg.cli import main
 from chestseg.config import load_experiment
 from chestseg.config.ablation import load_ablation
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.ablate import fairness, variant
+from chestseg.distributed.ablate import Scored, fairness, variant, weights_of
+from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from tests.distributed.small_ray import SmallRay
 from tests.evaluation.prepared import write_prepared
 from tests.small_job import small_job, write_job
@@ -55,6 +57,7 @@ def test_each_part_is_scored_on_the_held_out_cases(config: Path) -> None:
         "parts-parts-told",
         "parts-parts-told-one-stage",
     }
+    assert (parent.info.status, parent.info.run_id) == ("FINISHED", json.loads((folder / "ablation.json").read_text())["run_id"])
     assert sum(run.data.tags.get("mlflow.parentRunId") == parent.info.run_id for run in runs) == 2
     assert json.loads((folder / "plan.json").read_text()).popitem()[1] == 3
 
@@ -106,3 +109,35 @@ def test_one_stage_starts_as_the_first_does_and_the_page_says_what_differs(confi
     assert any(note.startswith("kept:") and "made for fine-tuning" in note for note in told)
     assert "constant rate swa.lr (5e-05 in base, 5e-05 in one, 5e-05 in kept)" in told[-1]
     assert len(fairness(ablation.model_copy(update={"without": ("tta",)}), trained)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "trained", "wanted"),
+    [
+        ({"early_stop": 1, "swa": {"last": 2}}, [0, 1, 2], 2),
+        ({"swa": {"last": 2, "skip": 1}}, [4, 5], 5),
+        ({"swa": {"last": 2}}, [6, 7], 7),
+    ],
+)
+def test_without_swa_it_is_the_last_epoch_that_was_kept(config: Path, changed: dict[str, object], trained: list[int], wanted: int) -> None:
+    tree = yaml.safe_load((config.parent / "parts.yaml").read_text())
+    tree["stages"][1] |= {"epochs": 8, **changed}
+    (config.parent / "parts.yaml").write_text(yaml.safe_dump(tree))
+    experiment = variant(load_ablation(config), None, 0, PreparedDataset.open(config.parent / "prepared"), {})
+    for epoch in trained:
+        Snapshots(Path(experiment.run_folder, SNAPSHOTS)).save(1, epoch, {"weight": torch.full((2,), float(epoch))})
+    assert weights_of(experiment, Scored(swa=False, tta=True))["weight"].tolist() == [wanted, wanted]
+
+
+def test_snapshots_that_are_gone_are_named(config: Path) -> None:
+    experiment = variant(load_ablation(config), None, 0, PreparedDataset.open(config.parent / "prepared"), {})
+    with pytest.raises(ValueError, match="the last stage's snapshots are gone: delete .* to train it again"):
+        weights_of(experiment, Scored(swa=False, tta=True))
+
+
+def test_all_are_validated_on_the_grid_of_the_base(config: Path) -> None:
+    tree = yaml.safe_load(config.read_text())
+    tree["variations"] |= {"small": {"set": ["stages.1.size=64"]}}
+    config.write_text(yaml.safe_dump(tree))
+    ablation, dataset = load_ablation(config), PreparedDataset.open(config.parent / "prepared")
+    assert [variant(ablation, name, 0, dataset, {}).training.compare_at for name in (None, "small")] == [128, 128]

@@ -30,13 +30,13 @@ class Scored(NamedTuple):
     """Which weights of a training are scored, and how."""
 
     swa: bool
-    """The average that the training ended with, or the last epoch's own weights."""
+    """The average that the training ended with, or the weights of the last epoch that was kept."""
     tta: bool
     """Flips are averaged."""
 
 
 def variant(ablation: Ablation, name: str | None, fold: int, dataset: PreparedDataset, plan: dict[str, int]) -> Experiment:
-    """The experiment of a variation (the base for None) with a fold held out, all validated on one grid.
+    """The experiment of a variation (the base for None) with a fold held out, all validated on the base's grid.
 
     Its name, and so its run's folder, is the ablation's and the variation's own: the user's run of the base is left alone, and what a
     digest does not tell apart, such as data, is not trained in one place. Epochs that follow from measured seconds are never the same
@@ -48,8 +48,8 @@ def variant(ablation: Ablation, name: str | None, fold: int, dataset: PreparedDa
     variation = ablation.variations[name] if name else None
     overrides = list(variation.set) if variation else []
     base = load_experiment(ablation.base, [*ablation.set, *overrides])
-    last = base.stages[-1]
-    grid = base.training.compare_at or getattr(last, "size", None) or getattr(last, "spacing", None)
+    last, common = base.stages[-1], ablation.experiment
+    grid = common.training.compare_at or getattr(common.stages[-1], "size", None) or getattr(common.stages[-1], "spacing", None)
     called = "-".join(filter(None, [base.name, ablation.name, name]))
     changed: dict[str, Any] = {"name": called, "fold": fold, "storage": ablation.experiment.storage, "choose": None}
     changed["training"] = base.training.model_copy(update={"compare_at": grid})
@@ -126,15 +126,24 @@ def _score(told: str, wanted: list[Scored], device: str) -> list[Evaluation]:
     indices = dataset.indices("train", fold=experiment.fold)
     found = []
     for how in wanted:
-        network = build_network(experiment.model, _weights(experiment, how), experiment.run_folder).to(device)
+        network = build_network(experiment.model, weights_of(experiment, how), experiment.run_folder).to(device)
         rule = experiment.postprocessing.model_copy(update={"flip_tta": how.tta})
         model = LiveModel(network, preprocessing_of(experiment.stages[-1], experiment.data), rule)
         found.append(score(predictor_of(model), dataset, indices))
     return found
 
 
-def _weights(experiment: Experiment, how: Scored) -> dict[str, torch.Tensor]:
+def weights_of(experiment: Experiment, how: Scored) -> dict[str, torch.Tensor]:
+    """Of a trained experiment, those that are scored.
+
+    Raises:
+        ValueError: no snapshot is left to score without SWA.
+    """
     folder, last = Path(experiment.run_folder), experiment.stages[-1]
     if how.swa or last.swa is None:
         return load_file(folder / FINAL)
-    return Snapshots(folder / SNAPSHOTS).load(len(experiment.stages) - 1, last.epochs - 1)
+    snapshots, place = Snapshots(folder / SNAPSHOTS), len(experiment.stages) - 1
+    kept = snapshots.epochs(place)  # the last one trained may be an earlier epoch than planned, or lie behind the window and be gone
+    if not kept:
+        raise ValueError(f"{snapshots.folder}: the last stage's snapshots are gone: delete {folder} to train it again")
+    return snapshots.load(place, kept[-1])
