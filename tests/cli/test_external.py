@@ -9,8 +9,11 @@ from mlflow import MlflowClient
 
 from chestseg.bundle import save_bundle
 from chestseg.cli import main
+from chestseg.distributed.cluster import SUBMITTED
+from chestseg.storage.objects import Objects
 from tests.evaluation.prepared import write_prepared
 from tests.inference.tiny import tiny_network, tiny_spec
+from tests.servers import s3_server
 
 
 def write_list(tmp_path: Path, track: str = "cxr", **changed: object) -> str:
@@ -49,3 +52,38 @@ def test_what_does_not_fit_is_refused_before_anything_is_evaluated(tmp_path: Pat
     assert main(["external", write_list(tmp_path / "second", datasets=[{"name": "one", "prepared": str(tmp_path / "none")}])]) == 2
     assert "no prepared dataset" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists() and not (tmp_path / "second" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_the_result_lies_in_a_bucket(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_list(tmp_path, storage="s3://lists/runs/")
+    with s3_server() as server:
+        server.make_bucket("lists")
+        assert main(["external", config]) == 0
+        found = Objects("s3://lists/runs/lists").list()
+    assert {"external.csv", "external.html", "one/report.html", "two/summary.json"} <= found.keys()
+    assert capsys.readouterr().out.rstrip().endswith("\ns3://lists/runs/lists/external.html")
+    assert not list(tmp_path.glob("s3:*"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "finding"),
+    [
+        ({"storage": "s3://lists"}, "storage: a bucket alone, or none: give a folder in it"),
+        ({"datasets": [{"name": "one", "prepared": "http://x/y"}]}, "datasets.0.prepared: neither a folder nor a bucket"),
+    ],
+)
+def test_places_that_are_none_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, object], finding: str
+) -> None:
+    assert main(["external", write_list(tmp_path, **changed)]) == 2
+    assert finding in capsys.readouterr().err
+
+
+def test_what_would_vanish_with_a_submitted_job_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SUBMITTED, "{}")
+    assert main(["external", write_list(tmp_path, storage="runs")]) == 2
+    assert "runs: a relative path in a submitted job would vanish with it" in capsys.readouterr().err

@@ -169,3 +169,13 @@ def test_a_dataset_without_a_test_split_or_positives_in_it(tmp_path: Path, capsy
     write_table(dataset.folder / "manifest.parquet", dataset.table.take([0, 1, 2, 3]))
     assert main(["promote", config]) == 2
     assert "has no test split, which the gate compares on: prepare with data.test_share above 0" in capsys.readouterr().err
+
+
+def test_what_a_split_cannot_show_is_said_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path, write_prepared(tmp_path / "prepared"), f"sqlite:///{tmp_path}/mlflow.db", {})
+    assert main(["promote", config]) == 2
+    note, refusal = capsys.readouterr().err.splitlines()
+    assert note.startswith("chestseg: note: gate: this split cannot show what the rule asks: 3 patients with cases: no interval")
+    assert "no such MLflow database" in refusal
+    assert main(["promote", config, "--set", "gate.judged=value"]) == 2
+    assert "cannot show" not in capsys.readouterr().err

@@ -33,8 +33,10 @@ def test_an_ablation_and_its_base(tmp_path: Path) -> None:
     [
         ({"folds": [3]}, "folds: 3 is none of folds 0 to 2"),
         ({"variations": {"one": {"equal": "time"}}}, "variations.one.equal goes with last_stage_only: true"),
+        ({"variations": {"one": {"starts_as": "first"}}}, "variations.one.starts_as goes with last_stage_only: true"),
         ({"variations": {"one": {"set": ["stages.0.size=128"]}}}, "a stage of size 128 is larger than all data.sizes"),
         ({"variations": {}}, "variations"),
+        ({"variations": {"base": {}}}, "variations.base: so the base itself is called: give the variation another name"),
         ({"base": "none.yaml"}, "none.yaml: No such file"),
     ],
 )

@@ -61,5 +61,8 @@ def test_the_table_and_the_page(tmp_path: Path) -> None:
 
 
 def test_without_validations_there_is_no_time_to_tell(tmp_path: Path) -> None:
-    write_ablation(replace(found(), courses=()), write_prepared(tmp_path / "prepared"), tmp_path / "out")
-    assert "No training was validated before its end: set validate_every." in (tmp_path / "out" / "ablation.html").read_text()
+    told = replace(found(), courses=(), notes=("one-stage: with the first stage's rate.",))
+    write_ablation(told, write_prepared(tmp_path / "prepared"), tmp_path / "out")
+    page = (tmp_path / "out" / "ablation.html").read_text()
+    assert "No training was validated before its end: set validate_every." in page
+    assert "one-stage: with the first stage" in page

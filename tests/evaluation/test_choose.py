@@ -204,7 +204,7 @@ def test_the_chosen_rule_is_in_the_bundle(tmp_path: Path) -> None:
     assert load_bundle(run / "bundle").spec.postprocessing == bundle.spec.postprocessing == Postprocessing.model_validate(choice["rule"])
     assert ProbabilityCache.open(run / PROBABILITIES).origin.fold == 0 and choice["cases"] == 3
     assert TrainedNetwork.of(bundle).held_out == 0
-    assert {"validation_mean_dice", "validation_brier", "test_mean_dice"} <= bundle.spec.metrics.keys()
+    assert {"validation_mean_dice", "validation_brier", "validation_ece", "test_mean_dice"} <= bundle.spec.metrics.keys()
     require_choosable(experiment, dataset)
     healthy = PreparedDataset(dataset.folder, dataset.table.take([0, 3]), {"dataset_hash": "x", "split": {}})
     with pytest.raises(ValueError, match="choose: fold 0 has no positive case to choose post-processing on"):

@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from chestseg.evaluation.agreement import volume_agreement
 from chestseg.evaluation.evaluate import EvaluationResult
+from chestseg.evaluation.statistics import image_curves
 from chestseg.evaluation.subgroups import CaseFacts
 from chestseg.evaluation.summary import ScoreTable, compare_models, summarise_groups
 from chestseg.evaluation.volumes import VolumeEvaluation
+from chestseg.intervals import RESAMPLES
 from chestseg.metrics import CaseScore
 from chestseg.metrics_volume import VolumeScore
 
@@ -49,7 +52,7 @@ def test_all_cases_first_then_subgroups() -> None:
     table = summarise_groups(radiographs(), facts(), resamples=200)
     assert groups(table)[0] == ("all", "all") and groups(table)[5:] == [("view", "AP"), ("view", "PA"), ("sex", "female"), ("sex", "male")]
     assert (table.overall.cases, table.overall.patients, table.overall.positives) == (60, 30, 30)
-    for estimate in table.overall.scores.values():
+    for estimate in [estimate for name, estimate in table.overall.scores.items() if name != "ece"]:
         assert None not in (estimate.value, estimate.low, estimate.high) and estimate.low <= estimate.value <= estimate.high
     assert not table.warnings
 
@@ -121,3 +124,20 @@ def test_other_cases_sizes_and_tracks_are_refused() -> None:
         ValueError, match="masks compared at 256 x 256 and masks compared at 512 x 512: evaluate both on one prepared dataset"
     ):
         compare_models(one, EvaluationResult(one.rows, 512), facts())
+
+
+def test_calibration_of_all_cases_together_has_a_value_and_no_interval() -> None:
+    table = summarise_groups(radiographs(), facts(), resamples=50)
+    ece = table.overall.scores["ece"]
+    assert ece.value == image_curves(radiographs().rows).calibration_error and ece.low is None and "no interval" in str(ece.note)
+    assert (ece.cases, ece.patients) == (COUNT, COUNT // 2)
+    assert all("ece" not in group.scores for group in table.groups[1:])
+    assert summarise_groups(EvaluationResult((), 256), facts(0), resamples=20).overall.scores.get("ece") is None
+
+
+def test_limits_of_agreement_stand_beside_the_bias_and_do_not_compare_models() -> None:
+    scores = summarise_groups(volumes(), facts(), resamples=RESAMPLES).overall.scores
+    agreement = volume_agreement(volumes().rows, facts().patients)
+    found = [scores[name] for name in ("volume_error_ml", "volume_lower_limit_ml", "volume_upper_limit_ml")]
+    assert found == [agreement.bias, agreement.lower, agreement.upper]
+    assert not {"volume_lower_limit_ml", "ece"} & compare_models(volumes(0), volumes(1), facts(), resamples=20).overall.scores.keys()

@@ -32,6 +32,10 @@ def test_summary_says_what_it_is_of_and_null_where_there_is_nothing(tmp_path: Pa
     assert (content["split"], content["size"], content["summary"]["n"]) == ("test", 1024, 2)
     assert content["by_source"]["covid"]["dice_positives"] is None
     assert content["by_source"]["siim"]["specificity"] is None
+    curves = content["curves"]
+    assert curves["roc"]["true_positive_rate"][-1] == 1 and curves["roc"]["threshold"][0] is None
+    assert [(found["cases"], found["positives"]) for found in curves["reliability"]] == [(1, 0.0), (1, 1.0)]
+    assert round(curves["calibration_error"], 6) == 0.055  # (0.02 + 0.09) / 2
 
 
 def test_lines_to_read() -> None:
@@ -59,6 +63,7 @@ def test_volumes_have_the_columns_of_their_scores(tmp_path: Path) -> None:
 def test_summary_of_volumes_says_how_far_surfaces_may_be_apart(tmp_path: Path) -> None:
     write_summary(tmp_path / "summary.json", VOLUMES, {"split": "test"})
     content = json.loads((tmp_path / "summary.json").read_text())
+    assert "curves" not in content
     assert (content["tolerance_mm"], content["summary"]["hd95_mm"], content["by_source"]["mosmed"]["nsd"]) == (2.0, 11.25, None)
 
 

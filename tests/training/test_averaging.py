@@ -36,6 +36,13 @@ def test_the_average_is_the_mean_and_integers_come_from_the_last_epoch(tmp_path:
     assert average["w"].dtype == torch.float32 and average["n"] == 2
 
 
+def test_the_epochs_that_are_kept_of_a_stage(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    for stage, epoch in ((0, 3), (1, 12), (1, 2)):
+        snapshots.save(stage, epoch, {"w": torch.zeros(1)})
+    assert (snapshots.epochs(0), snapshots.epochs(1), snapshots.epochs(2)) == ([3], [2, 12], [])
+
+
 def frozen_and_moving(snapshots: Snapshots) -> list[dict[str, torch.Tensor]]:
     """Four epochs: one tensor stays, one moves, one stays for two epochs and moves once."""
     still = torch.randn(100, 100)

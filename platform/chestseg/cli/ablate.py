@@ -6,22 +6,22 @@ from pathlib import Path
 
 from chestseg.cli.train import dataset_of, train_tracked
 from chestseg.config import Experiment
-from chestseg.config.ablation import Ablation, load_ablation
+from chestseg.config.ablation import BASE, Ablation, load_ablation
 from chestseg.config.location import is_uri
 from chestseg.data.prepared import PreparedDataset
-from chestseg.distributed.ablate import Scored, score_trainings, scorings, variant
+from chestseg.distributed.ablate import Scored, fairness, score_trainings, scorings, variant
 from chestseg.distributed.cluster import attach
 from chestseg.evaluation.ablation import REPORT, TABLE, Course, Found, Line, write_ablation
 from chestseg.evaluation.folds import pooled
 from chestseg.files import exclusive, whole_file
-from chestseg.tracking.environment import reach
-from chestseg.tracking.evaluations import finish_run, start_run
+from chestseg.tracking.environment import explained, reach
+from chestseg.tracking.evaluations import finish_run, run_kept_in
 from chestseg.tracking.journal import FILE, Metric, read_entries
 from chestseg.tracking.tracked_run import load_run
 from chestseg.training.run import training_cases
 
-BASE = "base"
-PLAN = "plan.json"
+PLAN, RECORD = "plan.json", "ablation.json"
+"""In the result's folder: epochs that were worked out, and the MLflow run of all."""
 DICE, SPEED = "val_dice_positives", "images_per_second"
 
 
@@ -38,20 +38,21 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     dataset = dataset_of(base)
     arrays = PreparedDataset.open(base.data.prepared)
     folder = Path(ablation.folder)
-    named = {BASE: None, **ablation.variations}
+    named = {BASE: None, **{name: name for name in ablation.variations}}
     with exclusive(folder, "ablated"), attach():
         plan: dict[str, int] = json.loads((folder / PLAN).read_text()) if (folder / PLAN).exists() else {}
         trained = {name: [variant(ablation, change, fold, arrays, plan) for fold in ablation.folds] for name, change in named.items()}
         with whole_file(folder / PLAN) as file:
             file.write_text(json.dumps(plan, indent=1))
-        client = reach(base.tracking.uri)
-        parent = start_run(client, base.tracking, f"ablation {ablation.name}", {"dataset_hash": dataset.hash})
-        for experiments in trained.values():
-            for one in experiments:
+        tags = {"dataset_hash": dataset.hash}
+        with run_kept_in(folder / RECORD, base.tracking, f"ablation {ablation.name}", tags) as parent:
+            for one in [each for experiments in trained.values() for each in experiments]:
                 train_tracked(one, dataset, parent)
-        found = Found(ablation.name, *_scored(ablation, trained), _schedules(trained), ablation.reach)
-        print("\n" + write_ablation(found, arrays, folder))
-        finish_run(client, parent, {}, [(folder / name, "ablation") for name in (TABLE, REPORT)])
+            notes = fairness(ablation, trained)
+            found = Found(ablation.name, *_scored(ablation, trained), _schedules(trained), ablation.reach, notes=notes)
+            print("\n" + write_ablation(found, arrays, folder))
+            with explained(base.tracking.uri):
+                finish_run(reach(base.tracking.uri), parent, {}, [(folder / name, "ablation") for name in (TABLE, REPORT)])
     print(folder / REPORT)
     return 0
 

@@ -1,8 +1,8 @@
 """`chestseg cross-validate`: every fold held out once, one out-of-fold table, and the ensemble of all networks as the candidate."""
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -23,12 +23,12 @@ from chestseg.evaluation.report_cases import FOLDER, Shows
 from chestseg.evaluation.subgroups import case_facts
 from chestseg.evaluation.summary import Evaluation, ScoreTable, summarise_groups
 from chestseg.evaluation.write import SUMMARY, write_evaluation
-from chestseg.files import exclusive, whole_file
+from chestseg.files import exclusive
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.predictors import predictor_of
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.tracking.environment import explained, reach
-from chestseg.tracking.evaluations import Files, finish_run, start_run
+from chestseg.tracking.evaluations import Files, finish_run, run_kept_in
 from chestseg.tracking.journal import Registration
 from chestseg.tracking.registration import register_entry
 from chestseg.training.run import training_cases
@@ -50,8 +50,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     experiments = fold_experiments(experiment, dataset)
     folder = folder_of(experiment)
     print(f"{folder}: {len(experiments)} folds")
-    with exclusive(folder, "cross-validated"), attach():
-        parent = parent_run(experiment, folder, dataset.hash)
+    with exclusive(folder, "cross-validated"), attach(), parent_run(experiment, folder, dataset.hash) as parent:
         train_folds(experiments, dataset_of(experiments[0]), parent)
         bundle, tables = put_together(experiment, experiments, dataset, folder)
         publish(experiment, bundle, folder, parent)
@@ -79,17 +78,10 @@ def folder_of(experiment: Experiment) -> Path:
     return Path(experiment.storage, f"{experiment.name}-cv-{experiment.model_copy(update={'fold': 'all'}).digest}")
 
 
-def parent_run(experiment: Experiment, folder: Path, dataset_hash: str) -> str:
+def parent_run(experiment: Experiment, folder: Path, dataset_hash: str) -> AbstractContextManager[str]:
     """Id of the MLflow run that the folds' runs lie under; that of an earlier start where there was one."""
-    client, path = reach(experiment.tracking.uri), folder / RECORD
-    if path.exists():
-        return json.loads(path.read_text())["run_id"]
     tags = {"dataset_hash": dataset_hash, "folds": str(experiment.data.folds)}
-    with explained(experiment.tracking.uri):
-        run_id = start_run(client, experiment.tracking, f"{experiment.name} cross-validation", tags)
-    with whole_file(path) as file:
-        file.write_text(json.dumps({"run_id": run_id}))
-    return run_id
+    return run_kept_in(folder / RECORD, experiment.tracking, f"{experiment.name} cross-validation", tags)
 
 
 def train_folds(experiments: Sequence[Experiment], dataset: PreparedDataset, parent: str) -> None:

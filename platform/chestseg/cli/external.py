@@ -10,7 +10,9 @@ from chestseg import __version__
 from chestseg.bundle import Bundle
 from chestseg.cli.evaluate import evaluate_bundle
 from chestseg.config.external import External, ExternalData, load_external
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
+from chestseg.distributed.cluster import require_shared
 from chestseg.evaluation.folds import aligned
 from chestseg.evaluation.report import REPORT
 from chestseg.evaluation.score import other_track
@@ -21,6 +23,7 @@ from chestseg.files import whole_file
 from chestseg.inference.locate import open_bundle
 from chestseg.inference.predictors import predictor_of
 from chestseg.page import Block, Heading, Note, Page, Table, write_page
+from chestseg.storage.copies import results
 from chestseg.tracking.evaluations import log_run, require_reachable
 
 TABLE, PAGE = "external.csv", "external.html"
@@ -30,25 +33,39 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     """Evaluate on each dataset, with its own report, and write the table of all.
 
     Raises:
-        ValueError: a dataset is missing, of the other track or not prepared for the model; no such model; MLflow can't be reached.
+        ValueError: a dataset is missing, of the other track or not prepared for the model; no such model; MLflow can't be reached; the
+            bucket is away or refuses; a path that would vanish with a submitted job.
     """
     external = load_external(config_path, overrides)
+    require_shared(*(one.prepared for one in external.datasets), external.storage)
     datasets = [PreparedDataset.open(one.prepared) for one in external.datasets]
     bundle = open_bundle(external.model, external.tracking.uri)
     for dataset in datasets:
         if (dataset.KIND == "volumes") != (bundle.spec.track == "ct"):
             raise other_track(predictor_of(bundle), dataset)
     require_reachable(external.tracking)
-    folder, tables = Path(external.folder), dict[str, ScoreTable]()
-    for one, dataset in zip(external.datasets, datasets, strict=True):
-        indices = np.arange(len(dataset)) if one.split == "all" else dataset.indices("test")
-        if not len(indices):
-            raise ValueError(f"{one.prepared}: no case in its {one.split} split: give split: all")
-        print(f"{one.name}: {len(indices)} cases", flush=True)
-        evaluated = evaluate_bundle(bundle, dataset, indices, one.split, notes(bundle, dataset, one), folder / one.name)
-        tables[one.name] = evaluated.scores
-    write(external, bundle, tables, folder)
+    cases = [cases_of(one, dataset) for one, dataset in zip(external.datasets, datasets, strict=True)]
+    tables = dict[str, ScoreTable]()
+    with results(external.folder) as folder:
+        for one, dataset, indices in zip(external.datasets, datasets, cases, strict=True):
+            print(f"{one.name}: {len(indices)} cases", flush=True)
+            evaluated = evaluate_bundle(bundle, dataset, indices, one.split, notes(bundle, dataset, one), folder / one.name)
+            tables[one.name] = evaluated.scores
+        write(external, bundle, tables, folder)
+    print(inside(external.folder, PAGE))
     return 0
+
+
+def cases_of(one: ExternalData, dataset: PreparedDataset) -> np.ndarray:
+    """Indices of the cases that are asked for.
+
+    Raises:
+        ValueError: there are none.
+    """
+    indices = np.arange(len(dataset)) if one.split == "all" else dataset.indices("test")
+    if not len(indices):
+        raise ValueError(f"{one.prepared}: no case in its {one.split} split: give split: all")
+    return indices
 
 
 def notes(bundle: Bundle, dataset: PreparedDataset, one: ExternalData) -> list[str]:
@@ -79,7 +96,7 @@ def write(external: External, bundle: Bundle, tables: dict[str, ScoreTable], fol
     files += [(folder / name / REPORT, f"external/{name}") for name in tables]
     metrics = {f"{name}_{key}": value for name, table in tables.items() for key, value in values_of(table.overall).items()}
     log_run(external.tracking, f"external {external.name}", {"bundle_sha256": bundle.digest}, metrics, files)
-    print(f"\n{NAMES[external.metric]}\n{aligned([head, *rows])}\n{folder / PAGE}")
+    print(f"\n{NAMES[external.metric]}\n{aligned([head, *rows])}")
 
 
 def beside_published(external: External, bundle: Bundle, tables: dict[str, ScoreTable]) -> tuple[list[str], list[list[str]]]:

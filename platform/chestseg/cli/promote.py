@@ -1,5 +1,6 @@
 """`chestseg promote CONFIG`: ask the gate whether the candidate becomes champion, or take the last promotion back."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -35,6 +36,9 @@ def run(config_path: str, overrides: Sequence[str] = (), rollback: bool = False)
     else:
         dataset = PreparedDataset.open(experiment.data.prepared)
         dataset.require_split(experiment.data)
-        decision = promote(tracking, Judgement(experiment, dataset, progress=True), my_turn, facts)
+        judgement = Judgement(experiment, dataset, progress=True)
+        if judgement.beyond_proof:
+            print(f"chestseg: note: {judgement.beyond_proof}", file=sys.stderr)
+        decision = promote(tracking, judgement, my_turn, facts)
     print(f"{tracking.model}: {decision.reason}")
     return 0 if decision.promoted else REFUSED

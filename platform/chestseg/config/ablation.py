@@ -11,6 +11,8 @@ from chestseg.config.experiment import Experiment
 from chestseg.config.load import load_experiment, parse, read_tree
 from chestseg.config.strict import Strict
 
+BASE = "base"
+"""What the base's own training is called beside those of variations."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 
 
@@ -23,6 +25,9 @@ class Variation(Strict):
     """Train at the last stage's resolution from the start."""
     equal: Literal["compute", "time"] | None = None
     """With `last_stage_only`: as many epochs as the base's whole schedule pays for, in FLOPs or in measured seconds; null keeps its own."""
+    starts_as: Literal["first", "last"] = "first"
+    """With `last_stage_only`: whose optimiser and share of positives it has. It starts from the weights that the first stage starts from,
+    and at the last stage's rates for fine-tuning it would learn less than it could."""
 
 
 class Ablation(Strict):
@@ -41,7 +46,7 @@ class Ablation(Strict):
     reach: float | None = Field(default=None, gt=0, lt=1)
     """Validation Dice on positives that the time to is told of; the highest that all trainings of a fold reached when null."""
     storage: str | None = None
-    """Folder of the trainings and the result; the base's when null."""
+    """Folder of the trainings, each called after base, ablation and variation, and of the result; the base's when null."""
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -73,8 +78,12 @@ def load_ablation(path: str | Path, overrides: Sequence[str] = ()) -> Ablation:
     for fold in ablation.folds:
         if fold >= base.data.folds:
             raise ValueError(f"{path}: folds: {fold} is none of folds 0 to {base.data.folds - 1}")
+    if BASE in ablation.variations:
+        raise ValueError(f"{path}: variations.{BASE}: so the base itself is called: give the variation another name")
     for name, variation in ablation.variations.items():
         if variation.equal and not variation.last_stage_only:
             raise ValueError(f"{path}: variations.{name}.equal goes with last_stage_only: true")
+        if "starts_as" in variation.model_fields_set and not variation.last_stage_only:
+            raise ValueError(f"{path}: variations.{name}.starts_as goes with last_stage_only: true")
         load_experiment(ablation.base, [*ablation.set, *variation.set])
     return ablation

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from chestseg.config.data import Data, RadiographData, VolumeData, a_folder
-from chestseg.config.gate import Gate
+from chestseg.config.gate import CtGate, Gate
 from chestseg.config.model import Model, UNet2DModel, UNet3DModel, VolumeModel
 from chestseg.config.postprocessing import Objective, Postprocessing, VolumePostprocessing
 from chestseg.config.stage import RadiographStage, Spacing, Stage, VolumeStage
@@ -177,6 +177,7 @@ class CtExperiment(Experiment):
     stages: tuple[VolumeStage, ...] = Field(min_length=1)
     postprocessing: VolumePostprocessing = VolumePostprocessing()
     tracking: CtTracking = CtTracking()
+    gate: CtGate = CtGate()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

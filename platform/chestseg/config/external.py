@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chestseg.config.experiment import Tracking
 from chestseg.config.load import parse, read_tree
+from chestseg.config.location import a_folder, inside
 from chestseg.config.strict import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,9 +20,14 @@ class ExternalData(Strict):
 
     name: Name
     prepared: str
-    """Folder that `prepare` wrote, at the model's size or spacing and window."""
+    """Folder or URI that `prepare` wrote, at the model's size or spacing and window."""
     split: Literal["all", "test"] = "all"
     """Its cases: all, or, of the dataset that the model learned from, the test split."""
+
+    @field_validator("prepared")
+    @classmethod
+    def _a_folder(cls, prepared: str) -> str:
+        return a_folder(prepared)
 
 
 class Published(Strict):
@@ -39,18 +45,24 @@ class External(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     model: str
-    """A bundle's folder or an MLflow URI."""
+    """A bundle's folder or URI, or an MLflow URI."""
     datasets: tuple[ExternalData, ...] = Field(min_length=1)
     metric: Literal["mean_dice", "dice_positives"] = "mean_dice"
     """That is set beside what others have published."""
     published: tuple[Published, ...] = ()
     tracking: Tracking = Tracking()
     storage: str = "runs"
+    """Folder or URI in which the result's folder lies."""
+
+    @field_validator("storage")
+    @classmethod
+    def _a_folder(cls, storage: str) -> str:
+        return a_folder(storage)
 
     @property
     def folder(self) -> str:
-        """Of the result."""
-        return f"{self.storage.rstrip('/')}/{self.name}"
+        """Of the result, or its URI."""
+        return inside(self.storage, self.name)
 
 
 def load_external(path: str | Path, overrides: Sequence[str] = ()) -> External:

@@ -57,6 +57,8 @@ class Found:
     """Of each training, in words."""
     reach: float | None
     resamples: int = 2000
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how the trainings differ."""
 
 
 def targets(found: Found) -> dict[int, float]:
@@ -135,6 +137,7 @@ def _page(
             "Intervals are over patients: they say what other patients would change, not what another seed would. Trainings that differ in "
             "their seed alone differ, too."
         ),
+        *(Note(note) for note in found.notes),
         Heading("Time to the same Dice"),
         Paragraph(
             "Seconds of training steps, loading included; starting up, validating and checkpoints are left out. Validation Dice on "

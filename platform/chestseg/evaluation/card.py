@@ -30,10 +30,10 @@ def model_card(spec: BundleSpec, tables: Mapping[str, ScoreTable]) -> str:
         spec: of the bundle.
         tables: scores by split.
     """
-    return "\n".join([*_use(spec), *_data(spec), *_scores(tables), *_again(spec)]).rstrip() + "\n"
+    return "\n".join([*_use(spec, bool(tables)), *_data(spec), *_scores(tables), *_again(spec)]).rstrip() + "\n"
 
 
-def _use(spec: BundleSpec) -> Iterator[str]:
+def _use(spec: BundleSpec, scored: bool) -> Iterator[str]:
     members = f" {spec.members} networks whose probabilities are averaged." if spec.members > 1 else ""
     seen = spec.preprocessing.model_dump()
     yield f"# {spec.name}\n"
@@ -41,7 +41,9 @@ def _use(spec: BundleSpec) -> Iterator[str]:
     yield "## Limits\n"
     yield "- It was scored on the data named below and says nothing about other hospitals, devices, views, ages or diseases."
     yield "- A score on few patients is uncertain: read the intervals. Subgroups that are missing below were not looked at."
-    yield "- Its probability of disease is not calibrated unless the report's calibration curve says so."
+    if spec.track == "cxr":
+        known = "the expected calibration error below says how far off it is" if scored else "nobody has measured how far off it is"
+        yield f"- Its probability of disease was not taught to be calibrated: {known}."
     yield "- It finds what its annotators drew, mistakes included.\n"
     yield "## Model\n"
     yield f"{spec.model.architecture} with encoder {spec.model.encoder}.{members}"

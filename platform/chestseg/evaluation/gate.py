@@ -7,6 +7,7 @@ from chestseg.bundle import Bundle
 from chestseg.config import Experiment, Gate
 from chestseg.config.gate import LOWER_IS_BETTER
 from chestseg.data.prepared import PreparedDataset
+from chestseg.evaluation.provable import beyond_proof
 from chestseg.evaluation.score import score
 from chestseg.evaluation.subgroups import CaseFacts, case_facts
 from chestseg.evaluation.summary import Evaluation, GroupScores, compare_models
@@ -50,6 +51,8 @@ class Judgement:
             raise ValueError(f"{dataset.folder} has no {SPLIT} split, which the gate compares on: prepare with data.test_share above 0")
         if not dataset.positive[self.indices].any():
             raise ValueError(f"{dataset.folder}: none of {len(self.indices)} cases of the {SPLIT} split is positive: prepare another split")
+        patients = case_facts(dataset, [dataset.case_ids[index] for index in self.indices]).patients
+        self.beyond_proof = beyond_proof(self.gate, dataset.positive[self.indices], patients)
         self._known: dict[str, Evaluation] = {}
         self._datasets: dict[str, str] = {}
 

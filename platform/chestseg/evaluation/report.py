@@ -16,7 +16,7 @@ from chestseg.evaluation.report_cases import Shows, cases_section
 from chestseg.evaluation.statistics import image_curves, score_statistics
 from chestseg.evaluation.subgroups import case_facts
 from chestseg.evaluation.summary import EVERYONE, Evaluation, GroupScores, ScoreTable
-from chestseg.evaluation.words import NAMES, nothing_predicted, number, span, with_span
+from chestseg.evaluation.words import LIMITS, NAMES, nothing_predicted, number, span, with_span
 from chestseg.intervals import Estimate
 from chestseg.page import Block, Figure, Heading, Note, Page, Paragraph, Table, write_page
 from chestseg.tracking.provenance import code_version, git_commit
@@ -88,8 +88,9 @@ def _scores(evaluated: Evaluated) -> list[Block]:
     empty = score_statistics(nothing_predicted(evaluated.result).rows)
     rows = []
     for name, estimate in evaluated.scores.overall.scores.items():
-        if name in NAMES:
-            rows.append((NAMES[name], number(name, estimate.value), span(name, estimate), _without(name, empty[name]), _over(estimate)))
+        if name in NAMES and name not in LIMITS:  # these stand by the plot they are drawn in
+            without = _without(name, empty[name]) if name in empty else "-"
+            rows.append((NAMES[name], number(name, estimate.value), span(name, estimate), without, _over(estimate)))
     caption = (
         f"{evaluated.result.compared[0].upper()}{evaluated.result.compared[1:]}. Intervals: 95 %, bootstrap over patients, "
         f"{evaluated.scores.resamples} resamples. Two empty masks agree (Dice 1); a mask where there is no lesion, or none where there is "

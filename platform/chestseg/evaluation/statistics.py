@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chestseg.evaluation.agreement import ANY
-from chestseg.intervals import Ratio, Statistic, mean_of
+from chestseg.evaluation.agreement import ANY, DEVIATIONS, Limit
+from chestseg.intervals import Estimate, Ratio, Statistic, mean_of
 from chestseg.metrics import CaseScore
 from chestseg.metrics_image import (
     Auc,
@@ -25,7 +25,7 @@ Rows = Sequence[CaseScore] | Sequence[VolumeScore]
 
 @dataclass(frozen=True)
 class ImageCurves:
-    """What radiographs' probabilities of disease are worth, to draw; `auc` and `brier` are in the `ScoreTable`."""
+    """What radiographs' probabilities of disease are worth, to draw; `auc`, `brier` and `ece` are in the `ScoreTable`, too."""
 
     roc: Roc | None
     """None with one class only."""
@@ -61,6 +61,30 @@ def score_statistics(rows: Rows) -> dict[str, Statistic]:
         return shared | _volume_statistics(volumes, positives)
     probabilities = _probabilities([row for row in rows if isinstance(row, CaseScore)])
     return shared | {"auc": Auc(probabilities, positives), "brier": brier_score(probabilities, positives)}
+
+
+def spread_statistics(rows: Rows) -> dict[str, Statistic]:
+    """Of volumes the limits of agreement (Bland and Altman 1986) around `volume_error_ml`, which is their bias.
+
+    They say where most cases lie and have no better and worse, so two models are not compared by them.
+    """
+    errors = np.array([row.volume_error_ml for row in rows if isinstance(row, VolumeScore)], float)
+    if not len(errors):
+        return {}
+    return {"volume_lower_limit_ml": Limit(errors, -DEVIATIONS), "volume_upper_limit_ml": Limit(errors, DEVIATIONS)}
+
+
+def calibration(rows: Rows, patients: int) -> dict[str, Estimate]:
+    """Of radiographs the expected calibration error, as `ece`: a value without an interval, see `expected_calibration_error`.
+
+    Raises:
+        ValueError: a probability is not a number of 0..1.
+    """
+    radiographs = [row for row in rows if isinstance(row, CaseScore)]
+    if not radiographs:
+        return {}
+    error = image_curves(radiographs).calibration_error
+    return {"ece": Estimate(error, None, None, len(radiographs), patients, "no interval: chance alone makes it greater than 0")}
 
 
 def _volume_statistics(rows: Sequence[VolumeScore], positives: np.ndarray) -> dict[str, Statistic]:

@@ -1,13 +1,13 @@
 """An evaluation as numbers with intervals, overall and by subgroup; and two models' differences on the same cases."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from chestseg.evaluation.evaluate import EvaluationResult
-from chestseg.evaluation.statistics import score_statistics
+from chestseg.evaluation.statistics import calibration, score_statistics, spread_statistics
 from chestseg.evaluation.subgroups import CaseFacts, subgroups
 from chestseg.evaluation.volumes import VolumeEvaluation
 from chestseg.intervals import CONFIDENCE, FEWEST_PATIENTS, RESAMPLES, Estimate, Statistic, intervals, paired
@@ -20,7 +20,10 @@ OF_NO_MODEL = "all_empty"
 
 @dataclass(frozen=True)
 class GroupScores:
-    """The scores of one group of cases, by name as in `Summary` and `VolumeSummary`, of radiographs `auc` and `brier` too."""
+    """The scores of one group of cases, by name as in `Summary` and `VolumeSummary`.
+
+    Of radiographs `auc`, `brier` and, of all cases together, `ece` too; of volumes the limits of agreement.
+    """
 
     by: str
     """What cases are grouped by; `all` for all of them."""
@@ -64,7 +67,15 @@ def summarise_groups(result: Evaluation, facts: CaseFacts, resamples: int = RESA
     Raises:
         ValueError: a probability is not a number of 0..1.
     """
-    return _table(result, facts, lambda places: score_statistics(_rows_at(result, places)), resamples, seed)
+
+    def statistics(places: Sequence[int]) -> Mapping[str, Statistic]:
+        rows = _rows_at(result, places)
+        return score_statistics(rows) | spread_statistics(rows)
+
+    table = _table(result, facts, statistics, resamples, seed)
+    everyone = table.overall
+    scores = everyone.scores | calibration(result.rows, everyone.patients)
+    return replace(table, groups=(replace(everyone, scores=scores), *table.groups[1:]))
 
 
 def compare_models(one: Evaluation, other: Evaluation, facts: CaseFacts, resamples: int = RESAMPLES, seed: int = 0) -> ScoreTable:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chestseg.evaluation.evaluate import EvaluationResult
+from chestseg.evaluation.statistics import image_curves
 from chestseg.evaluation.summary import ScoreTable
 from chestseg.evaluation.volumes import VolumeEvaluation
 from chestseg.files import whole_file
@@ -52,18 +53,23 @@ def write_cases(path: Path, rows: Sequence[CaseScore] | Sequence[VolumeScore], n
 
 
 def write_summary(path: Path, result: EvaluationResult | VolumeEvaluation, facts: dict[str, Any], scores: ScoreTable | None = None) -> None:
-    """Write the summary as JSON; null where there was nothing to average over.
+    """Write the summary as JSON, of radiographs with the points of their curves; null where there was nothing to average over.
 
     Args:
         path: the file.
         result: what was found.
         facts: what it was found with: split, model, dataset.
         scores: the same with intervals, and by subgroup.
+
+    Raises:
+        ValueError: a probability is not a number of 0..1.
     """
     content = facts | {field.name: getattr(result, field.name) for field in fields(result) if field.name != "rows"}
     content |= {"summary": asdict(result.summary), "by_source": {name: asdict(summary) for name, summary in result.by_source.items()}}
     if scores:
         content["scores"] = scores.content()
+    if isinstance(result, EvaluationResult):
+        content["curves"] = asdict(image_curves(result.rows))
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

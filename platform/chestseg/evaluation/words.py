@@ -15,16 +15,21 @@ NAMES = {
     "specificity": "specificity",
     "auc": "AUC",
     "brier": "Brier score",
+    "ece": "expected calibration error",
     "iou_positives": "IoU on positives",
     "hd95_mm": "HD95 (mm)",
     "nsd": "NSD",
     "volume_error_ml": "volume error (ml)",
+    "volume_lower_limit_ml": "lower limit of agreement (ml)",
+    "volume_upper_limit_ml": "upper limit of agreement (ml)",
     "absolute_volume_error_ml": "absolute volume error (ml)",
     "lesion_sensitivity": "lesions found",
     "false_lesions": "false lesions per case",
 }
-"""Of scores with an interval, in the order to show them."""
-DIGITS = {"hd95_mm": 1, "volume_error_ml": 1, "absolute_volume_error_ml": 1, "false_lesions": 2}
+"""Of scores that are shown, in this order; `ece` alone has no interval."""
+LIMITS = ("volume_lower_limit_ml", "volume_upper_limit_ml")
+"""Of agreement, around the volume error."""
+DIGITS = {"hd95_mm": 1, "volume_error_ml": 1, **dict.fromkeys(LIMITS, 1), "absolute_volume_error_ml": 1, "false_lesions": 2}
 """After the point; 3 for others."""
 
 

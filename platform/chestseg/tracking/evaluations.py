@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chestseg.config import Tracking
-from chestseg.tracking.environment import checked_uri, connect, experiment_id, explained, reach
+from chestseg.files import whole_file
+from chestseg.tracking.environment import checked_uri, connect, experiment_id, explained, reach, reason, troubles
 from chestseg.tracking.recorder import milliseconds
 from chestseg.tracking.runs import tags_of
 from chestseg.tracking.tracked_run import RECORD, load_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+LOG = logging.getLogger(__name__)
 
 Files = Sequence[tuple[Path, str]]
 """Files or folders, and the folder among a run's artifacts that each goes to."""
@@ -78,6 +84,55 @@ def finish_run(client: MlflowClient, run_id: str, metrics: Mapping[str, float], 
         else:
             client.log_artifact(run_id, str(path), target)
     client.set_terminated(run_id)
+
+
+@contextlib.contextmanager
+def run_kept_in(path: Path, tracking: Tracking, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """The run that several starts of one piece of work have in common, running during the block and ended as the block ends.
+
+    Args:
+        path: file that keeps its id; where MLflow has no such run, as with a new database, there is a new one.
+        tracking: where, and under which MLflow experiment.
+        name: of the run.
+        tags: of a new run.
+
+    Raises:
+        ValueError: MLflow can't be reached or refuses.
+    """
+    client = reach(tracking.uri)
+    with explained(tracking.uri):
+        run_id = _known(client, path)
+        if run_id:
+            client.update_run(run_id, status="RUNNING")
+        else:
+            run_id = start_run(client, tracking, name, tags)
+            with whole_file(path) as file:
+                file.write_text(json.dumps({"run_id": run_id}))
+    try:
+        yield run_id
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        try:
+            client.set_terminated(run_id, status)
+        except troubles() as trouble:  # what went wrong first is what the user must hear
+            LOG.warning("MLflow at %s: %s; its run %s stays RUNNING until the next start", tracking.uri, reason(trouble), run_id)
+        raise
+    with explained(tracking.uri):
+        client.set_terminated(run_id)
+
+
+def _known(client: MlflowClient, path: Path) -> str | None:
+    from mlflow.exceptions import MlflowException
+
+    if not path.exists():
+        return None
+    run_id = json.loads(path.read_text())["run_id"]
+    try:
+        return client.get_run(run_id).info.run_id
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def nest(uri: str, run_id: str, parent: str) -> None:

@@ -69,6 +69,11 @@ class Snapshots:
         with whole_file(self.path(stage, epoch)) as file:
             save_file(own, file, metadata={CONTENTS: json.dumps(contents)})
 
+    def epochs(self, stage: int) -> list[int]:
+        """Those of a stage that are kept, ascending, counted from 0."""
+        pattern = self.path(stage, 0).name.replace("0000", "*")
+        return sorted(int(path.stem.rpartition("epoch")[2]) for path in self.folder.glob(pattern))
+
     def load(self, stage: int, epoch: int) -> Tensors:
         """The weights of an epoch, on the CPU.
 
@@ -94,9 +99,7 @@ class Snapshots:
 
     def _before(self, stage: int, epoch: int) -> Contents:
         """Contents of the stage's newest earlier snapshot; nothing where this is the first."""
-        pattern = self.path(stage, 0).name.replace("0000", "*")
-        earlier = [int(path.stem.rpartition("epoch")[2]) for path in self.folder.glob(pattern)]
-        newest = max((e for e in earlier if e < epoch), default=None)
+        newest = max((e for e in self.epochs(stage) if e < epoch), default=None)
         return {} if newest is None else self.read(stage, newest)[0]
 
     def _open(self, stage: int, epoch: int) -> Any:
