@@ -151,14 +151,14 @@ class ModelLife(Generic[P]):
         self.refused.clear()
         return True
 
-    async def watch(self, every_s: float, changed: Callable[[], None] = lambda: None) -> None:
-        """Look again and again until cancelled; `changed` is called in the loop after each swap."""
+    async def watch(self, every_s: float, looked: Callable[[], None] = lambda: None) -> None:
+        """Look again and again until cancelled; `looked` is called in the loop after each look, whatever came of it."""
         away = 0
         while self.watched:
             # Replicas that started together shall not ask, nor load, at the same moment.
             await asyncio.sleep(every_s * random.uniform(0.75, 1.25) * 2 ** min(away, MOST_PATIENT))
-            if await asyncio.to_thread(self.look):
-                changed()
+            await asyncio.to_thread(self.look)
+            looked()
             away = 0 if self.reachable else away + 1
 
     def _named(self) -> tuple[str, str | None]:

@@ -14,12 +14,12 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
-from sqlalchemy.exc import OperationalError
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from chestseg.config.serving import CtServing
 from chestseg.serving.front import Refusal, caller_of, errors, front
+from chestseg.serving.jobs import AWAY
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.page.routes import add_page
@@ -29,7 +29,7 @@ from chestseg.serving.volume_answers import MODELS, JobAnswer
 from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job
 from chestseg.serving.volume_results import FORMATS
-from chestseg.serving.volume_segmenter import PATIENCE_S, VolumeSegmenter, open_jobs
+from chestseg.serving.volume_segmenter import PATIENCE_S, TOLD_WITHIN_S, VolumeSegmenter, open_jobs
 from chestseg.serving.volume_service import APP, VolumeService
 
 Name: TypeAlias = Literal["json", "nifti", "seg", "png", "zip", "image"]
@@ -132,20 +132,20 @@ class Volumes:
         return FileResponse(path, media_type=file.media_type, filename=file.name)
 
     def models(self) -> dict[str, Any]:
-        """What a replica announced last."""
+        """What a replica announced last, and when: a minute ago at most where one runs, or before it ended."""
         told = self.service.jobs.served(APP)
         if told is None:
             raise Refusal(503, "no replica has been started yet: send a volume, or set replicas.min to 1")
         return told
 
     def ready(self) -> dict[str, str]:
-        """Whether jobs are taken, and will be worked at."""
+        """Whether jobs are taken, and are worked at: where replicas are to be there at all times, whether one lately told of itself."""
         try:
-            told = self.service.jobs.served(APP)
-        except OperationalError:
+            told = self.service.jobs.served(APP, TOLD_WITHIN_S)
+        except AWAY:
             raise Refusal(503, "no database of jobs") from None
         if told is None and self.settings.replicas.min:
-            raise Refusal(503, "no replica of the model has started")
+            raise Refusal(503, f"no replica of the model has told of itself within {TOLD_WITHIN_S:g} s")
         return {"status": "ready"}
 
     def check_health(self) -> None:
@@ -162,7 +162,7 @@ class Volumes:
 
     async def _keep_house(self) -> None:
         while True:
-            with contextlib.suppress(OperationalError):
+            with contextlib.suppress(*AWAY):
                 await asyncio.to_thread(self.service.keep_house)
             await asyncio.sleep(min(ROUND_S, self.settings.jobs.keep_s / ROUNDS))
 
