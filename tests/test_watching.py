@@ -101,6 +101,8 @@ class Everything:
         metrics.queue(1)
         metrics.version("champion", "3")
         metrics.positive("3")
+        metrics.disagreement()
+        metrics.skipped("size")
 
 
 @pytest.mark.ray

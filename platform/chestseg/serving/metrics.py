@@ -25,6 +25,7 @@ class Metrics:
     def __init__(self, app: str) -> None:
         self.app = {"app": app}
         self._held: dict[tuple[str, str], tuple[Gauge, float, dict[str, str]]] = {}
+        self._repeating = False
 
     @cached_property
     def _requests(self) -> Counter:
@@ -54,6 +55,10 @@ class Metrics:
     def _disagreements(self) -> Counter:
         return Counter("chestseg_disagreements_total", "Answers where champion and candidate find and miss disease.", _keys("app"))
 
+    @cached_property
+    def _skipped(self) -> Counter:
+        return Counter("chestseg_shadows_skipped_total", "Shadow requests that the candidate was not asked.", _keys("app", "why"))
+
     def request(self, route: str, code: int) -> None:
         """Count an answer; `route` is its pattern, never the path a client sent."""
         self._requests.inc(1, {**self.app, "route": route, "code": str(code)})
@@ -74,6 +79,10 @@ class Metrics:
         """The version that `role` (champion or candidate) serves from now on."""
         self._hold(self._version, float(version) if version and version.isdigit() else 0.0, {**self.app, "role": role})
 
+    def no_version(self, role: str) -> None:
+        """The role serves nothing any more; its gauge is gone within half a minute."""
+        self._held.pop((self._version.info["name"], role), None)
+
     def positive(self, version: str | None) -> None:
         """Count an answer that holds a mask."""
         self._positives.inc(1, {**self.app, "version": version or "0"})
@@ -82,11 +91,15 @@ class Metrics:
         """Count a request on whose disease two versions disagree."""
         self._disagreements.inc(1, self.app)
 
+    def skipped(self, why: str) -> None:
+        """Count a request that the candidate was to compute in the shadow and did not."""
+        self._skipped.inc(1, {**self.app, "why": why})
+
     def _hold(self, gauge: Gauge, value: float, tags: dict[str, str]) -> None:
         gauge.set(value, tags)
-        first = not self._held
         self._held[gauge.info["name"], tags.get("role", "")] = (gauge, value, tags)
-        if first:
+        if not self._repeating:
+            self._repeating = True
             threading.Thread(target=self._repeat, name="gauges", daemon=True).start()
 
     def _repeat(self) -> None:
