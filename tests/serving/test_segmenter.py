@@ -18,11 +18,11 @@ from chestseg.bundle import load_bundle
 from chestseg.config import Postprocessing
 from chestseg.config.serving import Compute, CxrServing
 from chestseg.inference.predictor import Predictor
-from chestseg.serving.metrics import Metrics
 from chestseg.serving.segmenter import Asked, Found, OtherSize, Segmenter, warm_predictor
 from chestseg.tracking.environment import connect
 from tests.inference.tiny import SIZE
 from tests.servers import MlflowServer, mlflow_server
+from tests.serving.counted import Counted
 from tests.serving.registered import MODEL, REFERENCE, move, register
 from tests.serving.served import tiny_bundle
 
@@ -133,18 +133,6 @@ def test_a_candidate_that_is_withdrawn_answers_no_more(server: MlflowServer, tmp
     assert versions(asyncio.run(ask())) == ["2", "1"]
 
 
-class Skips(Metrics):
-    """Remembers what was counted as skipped."""
-
-    def __init__(self) -> None:
-        super().__init__("test")
-        self.whys: list[str] = []
-
-    def skipped(self, why: str) -> None:
-        super().skipped(why)
-        self.whys.append(why)
-
-
 def test_what_a_candidate_in_the_shadow_is_not_asked_is_counted_and_logged(
     server: MlflowServer, tmp_path: Path, logged: list[logging.LogRecord]
 ) -> None:
@@ -153,7 +141,7 @@ def test_what_a_candidate_in_the_shadow_is_not_asked_is_counted_and_logged(
     )
 
     async def ask() -> list[str]:
-        segmenter, metrics = Segmenter(wanted), Skips()
+        segmenter, metrics = Segmenter(wanted), Counted("test")
         segmenter.metrics = metrics
         assert segmenter.candidate and segmenter.candidate.served
         segmenter._shadows.add(asyncio.create_task(asyncio.sleep(0)))
@@ -169,6 +157,21 @@ def test_what_a_candidate_in_the_shadow_is_not_asked_is_counted_and_logged(
     told = [record.__dict__ for record in logged if record.getMessage() == "candidate skipped"]
     assert [(one["request_id"], one["champion"], one["candidate"]) for one in told] == [("request-0", "1", "2"), ("request-1", "1", "2")]
     assert "another size" in told[1]["why"]
+
+
+def test_every_answer_is_counted_with_its_version_and_no_shadow_is(server: MlflowServer, tmp_path: Path) -> None:
+    wanted = settings(REFERENCE, tracking_uri=server.uri, cache=str(tmp_path), candidate={"share": 0.5, "mode": "shadow"})
+
+    async def ask() -> list[tuple[str | None, bool]]:
+        segmenter = Segmenter(wanted)
+        segmenter.metrics = counts = Counted("test")
+        for draw in (0.1, 0.9):
+            await segmenter.segment(asked(draw=draw))
+        await segmenter.segment(asked(size=96))
+        await asyncio.gather(*segmenter._shadows)
+        return counts.answers
+
+    assert asyncio.run(ask()) == [("1", True), ("1", True)]
 
 
 def test_bfloat16_answers_within_rounding(tmp_path: Path) -> None:

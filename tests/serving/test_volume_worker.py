@@ -13,13 +13,13 @@ from chestseg.bundle import load_bundle
 from chestseg.config.serving import Compute
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.serving.jobs import Jobs, new_id
-from chestseg.serving.metrics import Metrics
 from chestseg.serving.model_life import Served, Source
 from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job, Upload
 from chestseg.serving.volume_results import available, read_record
 from chestseg.serving.volume_segmenter import warm_predictor
 from chestseg.serving.volume_worker import Interrupted, Lease, VolumeWorker
+from tests.serving.counted import Counted
 from tests.serving.ct_app import tiny_ct, wait_until
 from tests.serving.served import tiny_bundle
 from tests.serving.volumes_sent import contents, nifti, series
@@ -39,7 +39,8 @@ class Bench:
 
     def __init__(self, folder: Path, model: Model, lease_s: float = 30.0) -> None:
         self.jobs, self.files = Jobs(f"sqlite:///{folder}/jobs.db", lease_s=lease_s), VolumeFiles(folder / "jobs")
-        self.worker = VolumeWorker(self.jobs, self.files, lambda: model, poll_s=0.05, metrics=Metrics("ct"))
+        self.metrics = Counted("ct")
+        self.worker = VolumeWorker(self.jobs, self.files, lambda: model, poll_s=0.05, metrics=self.metrics)
         self.model = model
 
     def queued(self, *files: bytes, kind: str = "nifti") -> Job:
@@ -83,6 +84,7 @@ def test_a_job_to_its_result(bench: Bench, tmp_path: Path) -> None:
     folder = bench.files.result(done)
     assert available(folder) == ["json", "nifti", "seg", "png", "zip", "image"]
     assert read_record(folder)["model"] == bench.model.describe() == done.model
+    assert bench.metrics.answers == [("7", read_record(folder)["present"])]
 
 
 def test_what_can_not_be_read_fails(bench: Bench, tmp_path: Path) -> None:

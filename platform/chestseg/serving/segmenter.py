@@ -112,8 +112,7 @@ class Segmenter:
             found, prediction = await self._ask(served, asked)
         finally:
             self._count(-1)
-        if prediction.present:
-            self.metrics.positive(served.source.version)
+        self.metrics.answer(served.source.version, prediction.present)
         if other:
             self._begin_shadow(other, asked, found, prediction)
         return found

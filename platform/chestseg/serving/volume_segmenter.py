@@ -59,7 +59,7 @@ class VolumeSegmenter:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For Serve, which asks twice a second: the replicas that all jobs together want."""
         load = await asyncio.to_thread(self.jobs.load)
-        self.metrics.queue(load.queued + load.running)
+        self.metrics.jobs(load.queued, load.running)
         return {WANTED: replicas_for(load.queued, load.running, load.voxels, self.settings.jobs.replica_voxels)}
 
     def check_health(self) -> None:

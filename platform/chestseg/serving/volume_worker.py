@@ -125,8 +125,7 @@ class VolumeWorker:
         steps.observe(self.metrics)
         if self.jobs.finish(job, folder.name, lease.tiles[1]):
             self.files.drop_upload(job.id)
-            if found.present:
-                self.metrics.positive(model.source.version)
+            self.metrics.answer(model.source.version, found.present)
         else:
             shutil.rmtree(folder)
 
