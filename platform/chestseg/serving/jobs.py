@@ -189,6 +189,11 @@ class Jobs:
         return None if row is None else Job(**row._mapping)
 
 
+def why_away(error: Exception) -> str:
+    """The driver's words on one of `AWAY`, for logs: SQLAlchemy's own hold what was asked of the database."""
+    return " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
+
+
 def new_id() -> str:
     """128 random bits: ids can't be guessed and say nothing."""
     return secrets.token_hex(16)

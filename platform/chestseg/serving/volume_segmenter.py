@@ -23,6 +23,7 @@ from chestseg.serving.volume_worker import VolumeWorker
 
 PATIENCE_S = 60.0
 """How long a replica that is to go works on at its job before it hands it back."""
+GIGABYTE = 1e9
 TOLD_EVERY_S = 10.0
 TOLD_WITHIN_S = 6 * TOLD_EVERY_S
 """Without a word for longer, a replica counts as gone."""
@@ -46,8 +47,8 @@ class VolumeSegmenter:
         self.jobs, self.life = open_jobs(settings), ModelLife(settings.model, settings.tracking_uri, self._load, settings.cache)
         self.life.start()
         self._tell()
-        files = VolumeFiles(settings.jobs.folder)
-        self.worker = VolumeWorker(self.jobs, files, lambda: self.life.current, poll_s=settings.jobs.poll_s, metrics=self.metrics)
+        files, poll_s = open_files(settings), settings.jobs.poll_s
+        self.worker = VolumeWorker(self.jobs, files, lambda: self.life.current, poll_s=poll_s, metrics=self.metrics)
         self.worker.start()
         self._looked = asyncio.Event()
         self._tasks = [asyncio.create_task(self.life.watch(settings.watch_s, self._looked.set)), asyncio.create_task(self._keep_telling())]
@@ -105,6 +106,11 @@ class VolumeSegmenter:
 def open_jobs(settings: CtServing) -> Jobs:
     """The app's table of jobs."""
     return Jobs(settings.jobs.store, lease_s=settings.jobs.lease_s, keep_s=settings.jobs.keep_s)
+
+
+def open_files(settings: CtServing) -> VolumeFiles:
+    """The app's folder of uploads and results."""
+    return VolumeFiles(settings.jobs.folder, settings.jobs.spare_gb * GIGABYTE)
 
 
 def warm_predictor(bundle: Bundle, compute: Compute, memory_gb: float) -> VolumePredictor:
