@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import chestseg
-from chestseg.files import exclusive, remove_unfinished, require_space, sha256_of, whole_file, whole_folder
+from chestseg.files import NoSpace, exclusive, remove_unfinished, require_space, sha256_of, whole_file, whole_folder
 
 KILLED = """
 import os, signal, sys
@@ -60,7 +60,7 @@ def test_a_known_digest(tmp_path: Path) -> None:
 
 def test_too_little_space_names_folder_and_need(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "yet", 1, "a byte")
-    with pytest.raises(ValueError, match=r"checkpoints needs .* GB .* free: free some space or choose another folder"):
+    with pytest.raises(NoSpace, match=r"checkpoints needs .* GB .* free: free some space or choose another folder"):
         require_space(tmp_path, 2**60, "checkpoints")
 
 

@@ -85,6 +85,44 @@ def test_prometheus_understands_every_expression(tmp_path: Path):
     assert subprocess.run([program("promtool"), "check", "rules", panels], capture_output=True).returncode
 
 
+def shown(title: str) -> list[str]:
+    """The expressions of a panel, for every app."""
+    [panel] = [panel for panel in PANELS if panel["title"] == title]
+    return [target["expr"].replace("$app", ".*") for target in panel["targets"]]
+
+
+def test_queue_and_positives_are_the_right_numbers(tmp_path: Path):
+    """Two replicas of each app over an hour; the front also answers pages and polls, which are no images."""
+    series = {
+        'ray_chestseg_queue{app="cxr", replica="a"}': "2x60",
+        'ray_chestseg_queue{app="cxr", replica="b"}': "3x60",
+        'ray_chestseg_jobs{app="ct", state="queued", replica="c"}': "7x60",
+        'ray_chestseg_jobs{app="ct", state="queued", replica="d"}': "7x60",
+        'ray_chestseg_jobs{app="ct", state="running", replica="c"}': "2x60",
+        'ray_chestseg_jobs{app="ct", state="running", replica="d"}': "2x60",
+        'ray_chestseg_requests_total{app="cxr", route="/", code="200", replica="f"}': "0+50x60",
+        'ray_chestseg_answers_total{app="cxr", version="3", replica="a"}': "0+6x60",
+        'ray_chestseg_answers_total{app="cxr", version="3", replica="b"}': "0+2x60",
+        'ray_chestseg_positives_total{app="cxr", version="3", replica="a"}': "0+2x60",
+        'ray_chestseg_answers_total{app="ct", version="1", replica="c"}': "0+1x60",
+    }
+    queue, jobs = shown("Queue")
+    [positives] = shown("Positives")
+    wanted = {
+        queue: {'{app="cxr"}': 5},
+        jobs: {'{app="ct", state="queued"}': 7, '{app="ct", state="running"}': 2},
+        f"round({positives}, 0.001)": {'{app="cxr", version="3"}': 0.25, '{app="ct", version="1"}': 0},
+    }
+    asked = [
+        {"expr": expr, "eval_time": "60m", "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()]}
+        for expr, samples in wanted.items()
+    ]
+    test = {"interval": "1m", "input_series": [{"series": one, "values": v} for one, v in series.items()], "promql_expr_test": asked}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"evaluation_interval": "1m", "tests": [test]}))
+    done = subprocess.run([program("promtool"), "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr
+
+
 @ray.remote(num_cpus=0)
 class Everything:
     """Sets each of our metrics once, as a run and an app do."""
@@ -100,7 +138,10 @@ class Everything:
         metrics.batch(2)
         metrics.queue(1)
         metrics.version("champion", "3")
-        metrics.positive("3")
+        metrics.jobs(2, 1)
+        metrics.answer("3", True)
+        metrics.disagreement()
+        metrics.skipped("size")
 
 
 @pytest.mark.ray

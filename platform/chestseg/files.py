@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: written beside their final name, synced, then renamed."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,6 +13,12 @@ from pathlib import Path
 
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """Names that `tempfile` makes of another."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the `OSError`s of a disk, or of a user's share of it, that is full."""
+
+
+class NoSpace(ValueError):
+    """Something does not fit the disk: an error in the choice of a folder for who runs a command, and in no way a caller's of a service."""
 
 
 @contextlib.contextmanager
@@ -73,14 +80,14 @@ def require_space(folder: str | Path, needed: int, what: str) -> None:
     """Refuse to start writing `needed` bytes of `what` where they do not fit.
 
     Raises:
-        ValueError: names the folder, what is free and what is needed.
+        NoSpace: names the folder, what is free and what is needed.
     """
     existing = Path(folder).absolute()
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise ValueError(
+        raise NoSpace(
             f"{folder}: {what} needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: free some space or choose another folder"
         )
 

@@ -1,13 +1,17 @@
 """Zips: what is inside arrives whole, and nothing else leaves a trace."""
 
+import errno
 import os
+import shutil
 import stat
 import tempfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from chestseg.files import NoSpace
 from chestseg.inference import unzip
 from chestseg.inference.unzip import unzipped
 
@@ -64,6 +68,34 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, temporary: P
     check_refused(bomb, r"0.0 GB unpacked, more than", temporary)
     monkeypatch.setattr(unzip, "MOST_MEMBERS", 2)
     check_refused(pack(tmp_path / "b.zip", {str(i): b"" for i in range(3)}), "3 files, more than 2", temporary)
+
+
+def test_no_more_files_than_wanted_are_unpacked_where_they_are_wanted(tmp_path: Path, temporary: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    # Folders, and what is passed over, are no files of a series.
+    path = pack(tmp_path / "a.zip", {"scan/": b"", "scan/1": b"one", "scan/2": b"two", ".DS_Store": b"x"})
+    with pytest.raises(ValueError, match="a zip of 2 files, more than 1: pack"), unzipped(path, most_members=1, below=below):
+        pass
+    assert not list(below.iterdir())
+    with unzipped(path, most_members=2, below=below) as folder:
+        assert folder.parent == below and len(list(folder.iterdir())) == 2 and not list(temporary.iterdir())
+    assert not list(below.iterdir())
+
+
+def test_a_full_disk_is_not_the_zip_s_fault(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.zip", {"a": b"x" * 100})
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=99))
+    with pytest.raises(NoSpace, match=r"what .*a\.zip holds needs"), unzipped(path):
+        pass
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(NoSpace, match="No space left on device: check"), unzipped(path):
+        pass
 
 
 def test_declared_size_is_the_most_that_is_unpacked(tmp_path: Path, temporary: Path) -> None:

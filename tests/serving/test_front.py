@@ -52,7 +52,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
 def ask(app: FastAPI, method: str, path: str, client: str = "127.0.0.1", **request: Any) -> httpx.Response:
     async def asking() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(client, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as session:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as session:
             return await session.request(method, path, **request)
 
     return asyncio.run(asking())
@@ -96,6 +96,7 @@ def test_errors_are_json(app: FastAPI, kind: str, status: int, says: str) -> Non
 def test_others_are_refused_where_there_are_no_tokens_but_may_ask_for_its_health(app: FastAPI) -> None:
     assert ask(app, "POST", "/bytes/x", "10.0.0.1").status_code == 401
     assert ask(app, "POST", "/bytes/x", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 401
+    assert ask(app, "POST", "/bytes/x", headers={"Host": "rebound.example"}).status_code == 401
     assert ask(app, "GET", "/healthz", "10.0.0.1").json() == {"status": "ok"}
 
 

@@ -245,6 +245,7 @@ def test_the_model_announced_last_is_told(make: Make) -> None:
     store.announce(app, MODEL)
     store.announce(app, NEXT)
     assert make().served(app) == NEXT and store.served("another") is None
+    assert make().served(app, 60) == NEXT and store.served(app, 0) is None
 
 
 def test_threads_that_send_the_same_get_one_job(make: Make) -> None:

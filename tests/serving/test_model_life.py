@@ -10,9 +10,10 @@ from mlflow import MlflowClient
 from chestseg.bundle import Bundle, save_bundle
 from chestseg.serving.model_life import ModelLife
 from chestseg.tracking.environment import connect
+from chestseg.tracking.promotion import CHAMPION
 from tests.inference.tiny import tiny_network, tiny_spec
 from tests.servers import MlflowServer, mlflow_server
-from tests.serving.registered import MODEL, REFERENCE, move, register
+from tests.serving.registered import MODEL, move, register
 from tests.serving.served import tiny_bundle
 
 
@@ -49,9 +50,9 @@ class Loading:
         return bundle.digest
 
 
-def life_of(server: MlflowServer, cache: Path) -> tuple[ModelLife[str], Loading]:
+def life_of(server: MlflowServer, cache: Path, alias: str = CHAMPION, withdrawable: bool = False) -> tuple[ModelLife[str], Loading]:
     loading = Loading()
-    return ModelLife(REFERENCE, server.uri, loading, cache), loading
+    return ModelLife(f"models:/{MODEL}@{alias}", server.uri, loading, cache, withdrawable=withdrawable), loading
 
 
 def test_the_alias_is_followed(server: MlflowServer, client: MlflowClient, versions: list[str], tmp_path: Path) -> None:
@@ -96,6 +97,51 @@ def test_without_the_registry_the_version_stays(server: MlflowServer, client: Ml
     finally:
         server.start()
     assert not life.look() and life.reachable
+
+
+def test_a_champion_without_its_alias_stays(server: MlflowServer, client: MlflowClient, versions: list[str], tmp_path: Path) -> None:
+    move(client, versions[0], "needed")
+    life, _ = life_of(server, tmp_path, "needed")
+    served = life.start()
+    client.delete_registered_model_alias(MODEL, "needed")
+    assert not life.look() and life.current is served
+    assert life_of(server, tmp_path, "needed")[0].start().source == served.source
+
+
+def test_a_candidate_without_its_alias_is_withdrawn(
+    server: MlflowServer, client: MlflowClient, versions: list[str], tmp_path: Path
+) -> None:
+    def start() -> ModelLife[str]:
+        return life_of(server, tmp_path, "tried", withdrawable=True)[0]
+
+    move(client, versions[1], "tried")
+    life = start()
+    life.start()
+    server.kill()
+    try:
+        assert not life.look() and life.served and not life.reachable
+        assert start().start().source == life.served.source
+    finally:
+        server.start()
+    client.delete_registered_model_alias(MODEL, "tried")
+    assert life.look() and life.served is None and life.reachable
+    assert not life.look()
+    again = start()
+    with pytest.raises(ValueError, match="no version has this alias"):
+        again.start()
+    assert again.served is None and not list((tmp_path / "served").iterdir())
+    move(client, versions[0], "tried")
+    assert life.look() and again.look() and again.current.source.version == versions[0]
+
+
+def test_a_candidate_withdrawn_while_nothing_ran_is_not_brought_back(
+    server: MlflowServer, client: MlflowClient, versions: list[str], tmp_path: Path
+) -> None:
+    move(client, versions[1], "tried")
+    life_of(server, tmp_path, "tried", withdrawable=True)[0].start()
+    client.delete_registered_model_alias(MODEL, "tried")
+    with pytest.raises(ValueError, match="no version has this alias"):
+        life_of(server, tmp_path, "tried", withdrawable=True)[0].start()
 
 
 def test_a_folder_is_not_watched(tmp_path: Path) -> None:

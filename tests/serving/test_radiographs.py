@@ -232,7 +232,7 @@ def test_the_model_is_told(client: httpx.Client, bundle: Bundle) -> None:
 def test_prometheus_reads_what_happened(client: httpx.Client, pictures: dict[str, Path]) -> None:
     client.post("v1/segment", content=pictures["png"].read_bytes())
     [node] = ray.nodes()
-    wanted = {"requests_total", "step_seconds_bucket", "batch_size_sum", "queue", "model_version"}
+    wanted = {"requests_total", "step_seconds_bucket", "batch_size_sum", "queue", "model_version", "answers_total"}
     deadline = time.monotonic() + 60
     # Ray gathers every ten seconds.
     while True:
@@ -241,7 +241,7 @@ def test_prometheus_reads_what_happened(client: httpx.Client, pictures: dict[str
         if wanted <= found or time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    assert wanted <= found and not {"requests", "positives"} & found
+    assert wanted <= found and not {"requests", "positives", "answers"} & found
     steps = set(re.findall(r'ray_chestseg_step_seconds_count\{[^}]*step="(\w+)"', exported, re.IGNORECASE))
     assert {"read", "decode", "preprocess", "handover", "queue", "model", "postprocess"} <= steps
     assert 'route="/v1/segment"' in exported and 'code="200"' in exported.replace("Code", "code")

@@ -3,7 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,8 @@ from chestseg.serving.segmenter import Asked, Found, OtherSize, Segmenter, warm_
 from chestseg.tracking.environment import connect
 from tests.inference.tiny import SIZE
 from tests.servers import MlflowServer, mlflow_server
-from tests.serving.registered import REFERENCE, move, register
+from tests.serving.counted import Counted
+from tests.serving.registered import MODEL, REFERENCE, move, register
 from tests.serving.served import tiny_bundle
 
 SHAPE = (90, 70)
@@ -108,6 +112,66 @@ def test_a_candidate_in_the_split_answers_its_share(server: MlflowServer, tmp_pa
     answers, _ = with_candidate(server, tmp_path, "split")
     assert versions(answers) == ["2", "1"]
     assert [answer.record["present"] for answer in answers if isinstance(answer, Found)] == [False, True]
+
+
+def test_a_candidate_that_is_withdrawn_answers_no_more(server: MlflowServer, tmp_path: Path) -> None:
+    registry: MlflowClient = connect(server.uri)
+    move(registry, "2", "tried")
+    candidate = {"share": 1.0, "mode": "split", "alias": "tried"}
+    wanted = settings(REFERENCE, tracking_uri=server.uri, cache=str(tmp_path), candidate=candidate)
+
+    async def ask() -> list[Found | OtherSize]:
+        segmenter = Segmenter(wanted)
+        assert segmenter.candidate
+        before = await segmenter.segment(asked(draw=0.1))
+        registry.delete_registered_model_alias(MODEL, "tried")
+        assert await asyncio.to_thread(segmenter.candidate.look)
+        segmenter._show_versions()
+        assert segmenter.models()["candidate"] is None and [role for _, role in segmenter.metrics._held if role] == ["champion"]
+        return [before, await segmenter.segment(asked(draw=0.1))]
+
+    assert versions(asyncio.run(ask())) == ["2", "1"]
+
+
+def test_what_a_candidate_in_the_shadow_is_not_asked_is_counted_and_logged(
+    server: MlflowServer, tmp_path: Path, logged: list[logging.LogRecord]
+) -> None:
+    wanted = settings(
+        REFERENCE, tracking_uri=server.uri, cache=str(tmp_path), candidate={"share": 1.0, "mode": "shadow"}, batch={"size": 1}
+    )
+
+    async def ask() -> list[str]:
+        segmenter, metrics = Segmenter(wanted), Counted("test")
+        segmenter.metrics = metrics
+        assert segmenter.candidate and segmenter.candidate.served
+        segmenter._shadows.add(asyncio.create_task(asyncio.sleep(0)))
+        await segmenter.segment(asked(0, draw=0.1))
+        segmenter._shadows.clear()
+        larger: Any = SimpleNamespace(size=2 * SIZE)
+        segmenter.candidate._current = replace(segmenter.candidate.served, predictor=larger)
+        await segmenter.segment(asked(1, draw=0.1))
+        assert not segmenter._shadows
+        return metrics.whys
+
+    assert asyncio.run(ask()) == ["busy", "size"]
+    told = [record.__dict__ for record in logged if record.getMessage() == "candidate skipped"]
+    assert [(one["request_id"], one["champion"], one["candidate"]) for one in told] == [("request-0", "1", "2"), ("request-1", "1", "2")]
+    assert "another size" in told[1]["why"]
+
+
+def test_every_answer_is_counted_with_its_version_and_no_shadow_is(server: MlflowServer, tmp_path: Path) -> None:
+    wanted = settings(REFERENCE, tracking_uri=server.uri, cache=str(tmp_path), candidate={"share": 0.5, "mode": "shadow"})
+
+    async def ask() -> list[tuple[str | None, bool]]:
+        segmenter = Segmenter(wanted)
+        segmenter.metrics = counts = Counted("test")
+        for draw in (0.1, 0.9):
+            await segmenter.segment(asked(draw=draw))
+        await segmenter.segment(asked(size=96))
+        await asyncio.gather(*segmenter._shadows)
+        return counts.answers
+
+    assert asyncio.run(ask()) == [("1", True), ("1", True)]
 
 
 def test_bfloat16_answers_within_rounding(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from chestseg.serving.tokens import FILE_VARIABLE, VARIABLE, Denied, Tokens, parse_tokens
+from tests.conftest import ROOT
 
 A, B = "a" * 16, "b" * 40
+OWN = "127.0.0.1:8000"
 
 
 @pytest.fixture(autouse=True)
@@ -51,14 +54,33 @@ def test_the_environment_names_a_file_or_holds_them(tmp_path: Path, monkeypatch:
 def test_without_tokens_this_machine_is_answered(client: str, caplog: pytest.LogCaptureFixture) -> None:
     tokens = Tokens()
     assert "only clients on this machine" in caplog.text
-    assert shown(tokens, None, client) == "local"
+    for host in (OWN, "127.0.0.1", "localhost", "LocalHost:65535", "[::1]", "[::1]:8000"):
+        assert shown(tokens, None, client, host=host) == "local"
     for header in ("x-forwarded-for", "forwarded", "x-real-ip", "via"):
-        assert status(tokens, None, client, **{header: "127.0.0.1"}) == 401
+        assert status(tokens, None, client, **{"host": OWN, header: "127.0.0.1"}) == 401
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["rebound.example", "rebound.example:8000", "127.0.0.1.rebound.example", "localhost.rebound.example", "127.0.0.1:x", "::1", "", None],
+)
+def test_without_tokens_a_request_for_another_host_is_nobodys(host: str | None) -> None:
+    assert status(Tokens(), None, "127.0.0.1", **({} if host is None else {"host": host})) == 401
+
+
+def test_without_tokens_nobody_comes_through_the_documented_nginx() -> None:
+    said = re.findall(r"proxy_set_header (\S+) (\S+);", (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"))
+    values = {"$host": "chest.example", "$remote_addr": "203.0.113.7"}
+    headers = {name.lower(): values[value] for name, value in said}
+    assert set(headers) == {"host", "x-forwarded-for"}
+    # Each line alone suffices: where a site forgets Host, nginx sends the address that it passes requests on to.
+    for left in (headers, {"host": headers["host"]}, {"host": OWN, "x-forwarded-for": headers["x-forwarded-for"]}):
+        assert status(Tokens(), None, "127.0.0.1", **left) == 401
 
 
 @pytest.mark.parametrize("client", ["10.0.0.1", "2001:db8::1", "testclient", None])
 def test_without_tokens_nobody_else_is(client: str | None) -> None:
-    assert status(Tokens(), None, client) == 401
+    assert status(Tokens(), None, client, host=OWN) == 401
 
 
 def test_a_file_that_changes_counts_at_once(tmp_path: Path) -> None:

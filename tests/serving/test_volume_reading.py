@@ -81,7 +81,7 @@ def test_limits(tmp_path: Path) -> None:
         for kind, body in (("n", nifti(tmp_path)), ("z", zipped(files))):
             with pytest.raises(ValueError, match="^upload: 32 slices and 76800 voxels, at most"):
                 look(sent(tmp_path / f"{kind}{number}", body), "strict", limits)
-    with pytest.raises(ValueError, match="a zip of 32 files, more than 31"):
+    with pytest.raises(ValueError, match="^upload: a zip of 32 files, more than 31"):
         look(sent(tmp_path / "many", zipped(files)), "strict", Limits(31, 100, 10**6))
 
 

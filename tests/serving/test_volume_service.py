@@ -1,19 +1,24 @@
 """What the CT endpoint does with uploads and jobs, without HTTP: room, content, ends, housekeeping."""
 
 import asyncio
+import errno
+import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chestseg.serving import volume_service
 from chestseg.serving.front import Refusal
 from chestseg.serving.jobs import Jobs
-from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job
+from chestseg.serving.volume_segmenter import open_files
 from chestseg.serving.volume_service import APP, VolumeService
 from tests.serving.ct_app import settings_for
-from tests.serving.volumes_sent import HU, SCAN, nifti, refused
+from tests.serving.volumes_sent import HU, SCAN, contents, nifti, refused, series, zipped
 
 MODEL = {"name": "tiny-ct", "version": "1", "run_id": None, "digest": "d1"}
 
@@ -24,7 +29,7 @@ class Desk:
     def __init__(self, folder: Path, **changed: Any) -> None:
         self.settings = settings_for("nowhere", folder, **changed)
         self.jobs = Jobs(self.settings.jobs.store, keep_s=self.settings.jobs.keep_s, lease_s=self.settings.jobs.lease_s)
-        self.files, self.woken = VolumeFiles(self.settings.jobs.folder), 0
+        self.files, self.woken = open_files(self.settings), 0
         self.service = VolumeService(self.settings, self.jobs, self.files, self._wake)
 
     def _wake(self) -> None:
@@ -32,9 +37,10 @@ class Desk:
 
     def send(self, body: bytes, caller: str = "ward", **options: Any) -> Job:
         async def chunks() -> AsyncIterator[bytes]:
-            yield body
+            for start in range(0, max(len(body), 1), 10_000):
+                yield body[start : start + 10_000]
 
-        return asyncio.run(self.service.take_in(chunks(), "", caller, options.get("mode")))
+        return asyncio.run(self.service.take_in(chunks(), "", caller, options.get("mode"), options.get("length", 0)))
 
     def uploads(self) -> set[str]:
         return {path.name for path in self.files.upload("x").parent.iterdir()}
@@ -88,6 +94,64 @@ def test_what_is_no_volume_leaves_nothing(tmp_path: Path) -> None:
             desk.send(body)
         assert status(caught) == 422
     assert not desk.uploads() and not desk.woken and not desk.jobs.of_all()
+
+
+def free(monkeypatch: pytest.MonkeyPatch, *bytes_free: float) -> list[float]:
+    """Have the disk tell that so much is free, look after look; returns what is left to tell."""
+    told = list(bytes_free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=told.pop(0)))
+    return told
+
+
+def refused_for_the_disk(desk: Desk, body: bytes, **options: Any) -> None:
+    with pytest.raises(Refusal, match="the disk of this service has no room") as caught:
+        desk.send(body, **options)
+    assert status(caught) == 507 and str(desk.settings.jobs.folder) not in str(caught.value)
+    assert not desk.uploads() and not desk.woken and not desk.jobs.of_all()
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, body = Desk(tmp_path, jobs__spare_gb=2), nifti(tmp_path)
+    told = free(monkeypatch, 1.9e9, 2e9 + 99)
+    refused_for_the_disk(desk, body)
+    refused_for_the_disk(desk, body, length=100)
+    assert not told
+
+
+def test_what_the_disk_has_no_room_for_is_refused_while_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, body = Desk(tmp_path, jobs__spare_gb=2), nifti(tmp_path, name="scan.nii")
+    assert len(body) > 50_000
+    monkeypatch.setattr(volume_service, "ROOM_EVERY", 20_000)
+    told = free(monkeypatch, 3e9, 3e9, 1e9)
+    refused_for_the_disk(desk, body)
+    assert not told
+
+
+def test_what_a_zip_holds_leaves_room_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, body = Desk(tmp_path, jobs__spare_gb=2), zipped(contents(series(tmp_path / "dicom")))
+    # Before it comes, before it is unpacked, after that.
+    for looks in ((3e9, 10), (3e9, 3e9, 1e9)):
+        told = free(monkeypatch, *looks)
+        refused_for_the_disk(desk, body)
+        assert not told
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_gets_full_is_no_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    async def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setattr(volume_service, "receive", full)
+    refused_for_the_disk(Desk(tmp_path), b"x")
+
+
+def test_other_trouble_of_a_disk_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(volume_service, "receive", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        Desk(tmp_path).send(b"x")
 
 
 def test_limits_are_the_settings(tmp_path: Path) -> None:

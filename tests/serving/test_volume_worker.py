@@ -1,25 +1,31 @@
 """The work at claimed jobs, outside Serve: ended, refused, taken away, handed back."""
 
+import errno
+import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.bundle import load_bundle
 from chestseg.config.serving import Compute
 from chestseg.inference.volume_predictor import VolumePredictor
+from chestseg.serving import volume_worker
 from chestseg.serving.jobs import Jobs, new_id
-from chestseg.serving.metrics import Metrics
 from chestseg.serving.model_life import Served, Source
 from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job, Upload
 from chestseg.serving.volume_results import available, read_record
 from chestseg.serving.volume_segmenter import warm_predictor
 from chestseg.serving.volume_worker import Interrupted, Lease, VolumeWorker
+from tests.serving.counted import Counted
 from tests.serving.ct_app import tiny_ct, wait_until
 from tests.serving.served import tiny_bundle
 from tests.serving.volumes_sent import contents, nifti, series
@@ -37,9 +43,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 class Bench:
     """A store, its files and a worker that is not started."""
 
-    def __init__(self, folder: Path, model: Model, lease_s: float = 30.0) -> None:
-        self.jobs, self.files = Jobs(f"sqlite:///{folder}/jobs.db", lease_s=lease_s), VolumeFiles(folder / "jobs")
-        self.worker = VolumeWorker(self.jobs, self.files, lambda: model, poll_s=0.05, metrics=Metrics("ct"))
+    def __init__(self, folder: Path, model: Model, lease_s: float = 30.0, kind: type[Jobs] = Jobs) -> None:
+        self.jobs, self.files = kind(f"sqlite:///{folder}/jobs.db", lease_s=lease_s), VolumeFiles(folder / "jobs")
+        self.metrics = Counted("ct")
+        self.worker = VolumeWorker(self.jobs, self.files, lambda: model, poll_s=0.05, metrics=self.metrics, pause_s=0.05)
         self.model = model
 
     def queued(self, *files: bytes, kind: str = "nifti") -> Job:
@@ -83,6 +90,7 @@ def test_a_job_to_its_result(bench: Bench, tmp_path: Path) -> None:
     folder = bench.files.result(done)
     assert available(folder) == ["json", "nifti", "seg", "png", "zip", "image"]
     assert read_record(folder)["model"] == bench.model.describe() == done.model
+    assert bench.metrics.answers == [("7", read_record(folder)["present"])]
 
 
 def test_what_can_not_be_read_fails(bench: Bench, tmp_path: Path) -> None:
@@ -165,6 +173,86 @@ def test_a_worker_wakes_when_it_is_told(bench: Bench, tmp_path: Path) -> None:
     bench.worker.wake()
     wait_until(lambda: bench.now(job).state == "done", "it sleeps")
     bench.worker.stop(10)
+
+
+def test_a_disk_that_fails_costs_a_job_nothing(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing, write = [errno.ENOSPC] * 4 + [errno.EIO], volume_worker.write_result
+
+    def write_later(*arguments: Any) -> None:
+        if failing:
+            raise OSError(failing[-1], os.strerror(failing.pop()))
+        write(*arguments)
+
+    monkeypatch.setattr(volume_worker, "write_result", write_later)
+    job = bench.queued(nifti(tmp_path))
+    bench.worker.start()
+    wait_until(lambda: bench.now(job).state == "done", "it is not done in the end")
+    bench.worker.stop(60)
+    assert not failing and bench.now(job).attempts == 1 and read_record(bench.files.result(bench.now(job)))
+
+
+def test_no_job_is_begun_without_room_for_its_result(bench: Bench, tmp_path: Path) -> None:
+    bench.files.spare_bytes = 2**62
+    job = bench.queued(nifti(tmp_path))
+    bench.worker.start()
+    bench.worker.wake()
+    time.sleep(0.3)
+    assert bench.worker.alive and (bench.now(job).state, bench.now(job).attempts) == ("queued", 0)
+    bench.files.spare_bytes = 0
+    wait_until(lambda: bench.now(job).state == "done", "it is not begun")
+    bench.worker.stop(60)
+
+
+class Away(Jobs):
+    """A database that is away when a job is to be ended: before it did that, or before it could say so."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.times, self.after = 2, False
+
+    def finish(self, job: Job, result: str, tiles: int = 0) -> bool:
+        return self._away(lambda: super(Away, self).finish(job, result, tiles))
+
+    def fail(self, job: Job, refusal: str) -> bool:
+        return self._away(lambda: super(Away, self).fail(job, refusal))
+
+    def _away(self, change: Callable[[], bool]) -> bool:
+        self.times -= 1
+        if self.times >= 0:
+            if self.after:
+                change()
+            raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        return change()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_result_waits_for_the_database(tmp_path: Path, model: Model, after: bool) -> None:
+    bench = Bench(tmp_path, model, kind=Away)
+    assert isinstance(bench.jobs, Away)
+    bench.jobs.after = after
+    job = bench.claimed(nifti(tmp_path))
+    bench.worker.work(job, model)
+    done = bench.now(job)
+    assert (done.state, done.attempts, bench.jobs.times) == ("done", 1, -1) and read_record(bench.files.result(done))
+    assert not bench.files.upload(job.id).exists() and len(bench.metrics.answers) == 1
+
+
+def test_a_refusal_waits_for_the_database(tmp_path: Path, model: Model) -> None:
+    bench = Bench(tmp_path, model, kind=Away)
+    job = bench.claimed(nifti(tmp_path)[:-500])
+    bench.worker.work(job, model)
+    assert bench.now(job).state == "failed" and not bench.files.upload(job.id).exists()
+
+
+def test_a_worker_that_stops_does_not_wait_for_the_database(tmp_path: Path, model: Model) -> None:
+    bench = Bench(tmp_path, model, kind=Away)
+    assert isinstance(bench.jobs, Away)
+    bench.jobs.times = 10**9
+    job = bench.queued(nifti(tmp_path))
+    bench.worker.start()
+    wait_until(lambda: bench.jobs.times < 10**9, "it is not done")  # type: ignore[attr-defined]
+    bench.worker.stop(0)
+    assert not bench.worker.alive and (bench.now(job).state, bench.now(job).attempts) == ("queued", 0)
 
 
 def test_a_lease_that_is_lost_interrupts(tmp_path: Path, model: Model) -> None:

@@ -150,6 +150,8 @@ class Jobs(Strict):
     """SQLAlchemy's URL of the records; PostgreSQL where replicas live on several nodes."""
     folder: str = "chestseg-jobs"
     """Uploads and results; on several nodes one that all of them share."""
+    spare_gb: float = Field(default=1.0, ge=0)
+    """Of that folder's disk, 10^9 bytes that uploads leave free for results: those that would not are answered 507."""
     keep_s: float = Field(default=86400.0, gt=0)
     """Seconds after its end when a job is deleted with all its files."""
     lease_s: float = Field(default=30.0, gt=0)

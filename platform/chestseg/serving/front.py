@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chestseg import __version__
 from chestseg.config.serving import Limits, Serving
+from chestseg.files import NoSpace
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.tokens import Denied, Tokens
 
@@ -33,7 +34,7 @@ MEGABYTE = 1e6
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 406: "not_acceptable",
     409: "conflict", 410: "gone", 413: "too_large", 415: "unsupported_type", 422: "unreadable", 429: "too_many_requests",
-    500: "internal", 503: "unavailable", 504: "timeout",
+    500: "internal", 503: "unavailable", 504: "timeout", 507: "no_space",
 }  # fmt: skip
 
 access = logging.getLogger("chestseg.access")
@@ -75,9 +76,14 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def refusing(status: int = 422) -> Iterator[None]:
-    """Around what reads a caller's data: its ValueErrors are the caller's, and become a `Refusal`. Elsewhere they are defects of ours."""
+    """Around what reads a caller's data: its ValueErrors are the caller's, and become a `Refusal`. Elsewhere they are defects of ours.
+
+    That a disk is full is neither, and passes.
+    """
     try:
         yield
+    except NoSpace:
+        raise
     except ValueError as error:
         raise Refusal(status, " ".join(str(error).split())) from error
 

@@ -13,10 +13,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from chestseg.serving.volume_job import ACTIVE, JOBS, METADATA, QUEUED, SERVED, Job, Load, State, Upload
 
+AWAY = (OperationalError, InterfaceError, NoConnection)
+"""What a database raises that is away, full, locked for too long or asked by too many."""
 BUSY_S = 30.0
 """How long SQLite waits for another writer."""
 WAITS_S = 7 * 86_400.0
@@ -154,10 +157,14 @@ class Jobs:
             with contextlib.suppress(IntegrityError), self._engine.begin() as connection:
                 connection.execute(sa.insert(SERVED).values(app=app, **row))
 
-    def served(self, app: str) -> dict[str, Any] | None:
-        """The model that was announced last; None before the first."""
+    def served(self, app: str, within_s: float | None = None) -> dict[str, Any] | None:
+        """The model that was announced last; None where none was, or none within so many seconds until now.
+
+        What was announced outlives who announced it: without `within_s` it may be of replicas that ended long ago.
+        """
+        wanted = [SERVED.c.app == app] + ([] if within_s is None else [SERVED.c.since > time.time() - within_s])
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(SERVED.c.model).where(SERVED.c.app == app)).scalar_one_or_none()
+            return connection.execute(sa.select(SERVED.c.model).where(*wanted)).scalar_one_or_none()
 
     def _ended(self) -> dict[str, Any]:
         now = time.time()
@@ -180,6 +187,11 @@ class Jobs:
         with self._engine.begin() as connection:
             row = connection.execute(statement).first()
         return None if row is None else Job(**row._mapping)
+
+
+def why_away(error: Exception) -> str:
+    """The driver's words on one of `AWAY`, for logs: SQLAlchemy's own hold what was asked of the database."""
+    return " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
 
 
 def new_id() -> str:

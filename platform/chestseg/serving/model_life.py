@@ -30,6 +30,10 @@ P = TypeVar("P")
 logger = logging.getLogger("chestseg.serving")
 
 
+class Unnamed(ValueError):
+    """The registry answered: no version has the alias."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What a version is called, and where its bundle is."""
@@ -61,17 +65,27 @@ class ModelLife(Generic[P]):
 
     Nothing unproved is served: checksums, then the golden case in float32 on the CPU, then a warm-up, all while the old version
     answers. A version that fails is remembered and not tried again until the alias has moved. While the registry is away the version
-    stays, and a process that starts then, or while the alias names an unsound version, serves what its machine served last.
+    stays, and a process that starts then, or while the alias names an unsound version, serves what its machine served last. So it does
+    while the alias is gone, unless `withdrawable`: then nothing is served, and what was is forgotten.
 
     Args:
         reference: a bundle's folder, `models:/NAME@ALIAS`, which is watched, or another MLflow URI, which is not.
         tracking_uri: of MLflow; MLFLOW_TRACKING_URI or `config.Tracking`'s default when None.
         load: makes a warm predictor of a sound bundle. A ValueError of it counts as unsound.
         cache: where versions and the memory of the last one are kept; the user's cache folder when None.
+        withdrawable: whether taking the alias away takes the version away, as for a candidate; a champion is needed, and stays.
     """
 
-    def __init__(self, reference: str, tracking_uri: str | None, load: Callable[[Bundle], P], cache: str | Path | None = None) -> None:
-        self.reference = reference
+    def __init__(
+        self,
+        reference: str,
+        tracking_uri: str | None,
+        load: Callable[[Bundle], P],
+        cache: str | Path | None = None,
+        *,
+        withdrawable: bool = False,
+    ) -> None:
+        self.reference, self.withdrawable = reference, withdrawable
         self.tracking_uri = tracking_uri or os.environ.get(URI_VARIABLE) or Tracking().uri
         self._load = load
         self._cache = Path(cache) if cache else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "chestseg"
@@ -88,9 +102,9 @@ class ModelLife(Generic[P]):
         return self._current
 
     @property
-    def started(self) -> bool:
-        """Whether there is something to serve."""
-        return self._current is not None
+    def served(self) -> Served[P] | None:
+        """What is served now; None where that is nothing, yet or any more."""
+        return self._current
 
     @property
     def watched(self) -> bool:
@@ -111,7 +125,7 @@ class ModelLife(Generic[P]):
             self.look(or_raise=True)
         except ValueError as error:
             before = self._remembered()
-            if before is None:
+            if before is None or (self.withdrawable and isinstance(error, Unnamed)):
                 raise
             logger.warning("starting with version %s, served last on this machine: %s", before.version, error)
             self._current = self._prove(before)
@@ -134,6 +148,8 @@ class ModelLife(Generic[P]):
                 return False
             source = self._fetch(version, run_id)
         except ValueError as error:
+            if self.withdrawable and isinstance(error, Unnamed):
+                return self._withdraw(error, or_raise)
             if self.reachable:
                 logger.warning("the version stays: %s", error)
             self.reachable = False
@@ -151,15 +167,26 @@ class ModelLife(Generic[P]):
         self.refused.clear()
         return True
 
-    async def watch(self, every_s: float, changed: Callable[[], None] = lambda: None) -> None:
-        """Look again and again until cancelled; `changed` is called in the loop after each swap."""
+    async def watch(self, every_s: float, looked: Callable[[], None] = lambda: None) -> None:
+        """Look again and again until cancelled; `looked` is called in the loop after each look, whatever came of it."""
         away = 0
         while self.watched:
             # Replicas that started together shall not ask, nor load, at the same moment.
             await asyncio.sleep(every_s * random.uniform(0.75, 1.25) * 2 ** min(away, MOST_PATIENT))
-            if await asyncio.to_thread(self.look):
-                changed()
+            await asyncio.to_thread(self.look)
+            looked()
             away = 0 if self.reachable else away + 1
+
+    def _withdraw(self, why: Unnamed, or_raise: bool) -> bool:
+        """Serve nothing, here and in processes that start later; returns whether something was."""
+        self.reachable, before, self._current = True, self._current, None
+        self.refused.clear()
+        self._memory.unlink(missing_ok=True)
+        if before:
+            logger.warning("version %s is withdrawn: %s", before.source.version, why)
+        if or_raise:
+            raise why
+        return before is not None
 
     def _named(self) -> tuple[str, str | None]:
         """Version and run that the alias names now."""
@@ -172,7 +199,7 @@ class ModelLife(Generic[P]):
         with explained(self.tracking_uri):
             found = version_of(client, name, alias)
         if found is None:
-            raise ValueError(f"{self.reference}: no version has this alias at {self.tracking_uri}: promote one, or name another")
+            raise Unnamed(f"{self.reference}: no version has this alias at {self.tracking_uri}: promote one, or name another")
         return str(found.version), found.run_id or None
 
     def _fetch(self, version: str, run_id: str | None) -> Source:

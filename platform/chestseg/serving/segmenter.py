@@ -29,6 +29,12 @@ APP = "cxr"
 GOLDEN_MEAN = 0.02
 """Mean difference of probabilities to the golden case in which bfloat16, a GPU or a compiler may result; a fault gives far more."""
 
+SKIPPED = {
+    "size": "the candidate sees another size, and the source stayed in the front",
+    "busy": "as many wait for the candidate as one batch takes",
+}
+"""Why a radiograph was not computed in the shadow."""
+
 _Item: TypeAlias = tuple[Predictor, np.ndarray]
 
 logger = logging.getLogger("chestseg.serving")
@@ -106,20 +112,17 @@ class Segmenter:
             found, prediction = await self._ask(served, asked)
         finally:
             self._count(-1)
-        if prediction.present:
-            self.metrics.positive(served.source.version)
-        if other and len(self._shadows) < self.settings.batch.size:
-            task = asyncio.create_task(self._shadow(other, asked, found, prediction))
-            self._shadows.add(task)
-            task.add_done_callback(self._shadows.discard)
+        self.metrics.answer(served.source.version, prediction.present)
+        if other:
+            self._begin_shadow(other, asked, found, prediction)
         return found
 
     def models(self) -> dict[str, Any]:
         """What this replica serves, what it refused and why, and whether the registry answered last."""
-        candidate = self.candidate.current.describe() if self.candidate and self.candidate.started else None
+        candidate = self.candidate.served if self.candidate else None
         return {
             "champion": self.champion.current.describe() | {"size": self.champion.current.predictor.size},
-            "candidate": candidate,
+            "candidate": candidate and candidate.describe(),
             "share": self.settings.candidate.share,
             "mode": self.settings.candidate.mode,
             "refused": self.champion.refused | (self.candidate.refused if self.candidate else {}),
@@ -134,13 +137,13 @@ class Segmenter:
             if watch.done() and not watch.cancelled() and (error := watch.exception()):
                 raise error
 
-    def _life(self, reference: str) -> ModelLife[Predictor]:
-        return ModelLife(reference, self.settings.tracking_uri, self._load, self.settings.cache)
+    def _life(self, reference: str, *, withdrawable: bool = False) -> ModelLife[Predictor]:
+        return ModelLife(reference, self.settings.tracking_uri, self._load, self.settings.cache, withdrawable=withdrawable)
 
     def _candidate(self) -> ModelLife[Predictor] | None:
         if not (self.settings.candidate.share and self.champion.watched):
             return None
-        life = self._life(f"{self.settings.model.partition('@')[0]}@{self.settings.candidate.alias}")
+        life = self._life(f"{self.settings.model.partition('@')[0]}@{self.settings.candidate.alias}", withdrawable=True)
         try:
             life.start()
         except ValueError as error:
@@ -152,11 +155,8 @@ class Segmenter:
 
     def _versions(self, draw: float) -> tuple[Served[Predictor], Served[Predictor] | None]:
         """Who answers, and who computes in the shadow."""
-        champion = self.champion.current
-        if not (self.candidate and self.candidate.started and draw < self.settings.candidate.share):
-            return champion, None
-        candidate = self.candidate.current
-        if candidate.source.digest == champion.source.digest:
+        champion, candidate = self.champion.current, self.candidate.served if self.candidate else None
+        if candidate is None or draw >= self.settings.candidate.share or candidate.source.digest == champion.source.digest:
             return champion, None
         return (champion, candidate) if self.settings.candidate.mode == "shadow" else (candidate, None)
 
@@ -170,11 +170,21 @@ class Segmenter:
         record = describe(prediction, asked.spacing_mm)
         return Found(record, rle, served.describe(), steps.seconds, computed.batch), prediction
 
+    def _begin_shadow(self, candidate: Served[Predictor], asked: Asked, champion: Found, prediction: Prediction) -> None:
+        """Have the candidate compute, or write down why it does not: a comparison that lacks requests has to say so."""
+        other_size = asked.image.shape != (candidate.predictor.size,) * 2
+        if other_size or len(self._shadows) >= self.settings.batch.size:
+            why = "size" if other_size else "busy"
+            self.metrics.skipped(why)
+            versions = {"champion": champion.model["version"], "candidate": candidate.source.version}
+            logger.info("candidate skipped", extra={"request_id": asked.request_id, **versions, "why": SKIPPED[why]})
+            return
+        task = asyncio.create_task(self._shadow(candidate, asked, champion, prediction))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
     async def _shadow(self, candidate: Served[Predictor], asked: Asked, champion: Found, prediction: Prediction) -> None:
         """The candidate's answer beside the champion's, into the log."""
-        if asked.image.shape != (candidate.predictor.size,) * 2:
-            # It would have to be resized from the source, which stayed in the front.
-            return
         found, other = await self._ask(candidate, asked)
         if other.present != prediction.present:
             self.metrics.disagreement()
@@ -194,8 +204,12 @@ class Segmenter:
 
     def _show_versions(self) -> None:
         self.metrics.version("champion", self.champion.current.source.version)
-        if self.candidate and self.candidate.started:
-            self.metrics.version("candidate", self.candidate.current.source.version)
+        if self.candidate is None:
+            return
+        if candidate := self.candidate.served:
+            self.metrics.version("candidate", candidate.source.version)
+        else:
+            self.metrics.no_version("candidate")
 
 
 def warm_predictor(bundle: Bundle, compute: Compute, batch: int) -> Predictor:

@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ ANYBODY = "local"
 """What callers are called where there are no tokens."""
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers that say a proxy stands between; who the caller is is then not known from the address."""
+OWN_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+"""Hosts that a caller on this machine asks for. A proxy may add none of the headers above, and a page whose name was bound to this
+machine's address is asked for by a browser that runs here: both name another host."""
 
 logger = logging.getLogger("chestseg.serving")
 
@@ -103,15 +107,16 @@ class Tokens:
         Args:
             authorization: the request's header of that name.
             client: the address at the other end of the connection.
-            headers: the request's, names in lower case; a request that a proxy passed on is nobody's on this machine.
+            headers: the request's, names in lower case; a request that a proxy passed on, or that asks for another host, is nobody's on
+                this machine.
 
         Raises:
             Denied: nobody who may, or too often.
         """
         if not self.required:
-            if _is_local(client) and not any(name in headers for name in FORWARDED):
+            if _is_local(client) and OWN_NAMES.fullmatch(headers.get("host", "")) and not any(name in headers for name in FORWARDED):
                 return Caller(ANYBODY)
-            raise Denied(401, "no tokens are set here, so only clients on this machine are answered")
+            raise Denied(401, "no tokens are set here, so only clients on this machine are answered, at localhost, 127.0.0.1 or [::1]")
         self._refresh()
         scheme, _, shown = (authorization or "").partition(" ")
         digest = _digest(shown.strip())

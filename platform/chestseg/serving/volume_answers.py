@@ -13,7 +13,10 @@ MODEL = {
     "run_id": "9f0e5b7d41c84b0a8a5d4f0b6c1e2d37",
     "digest": "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
 }
-MODELS = {"champion": MODEL, "refused": {}, "registry_reachable": True, "device": "cuda", "precision": "bfloat16"}
+MODELS = {
+    "champion": MODEL, "refused": {}, "registry_reachable": True, "device": "cuda", "precision": "bfloat16",
+    "told": "2026-03-01T08:15:42+00:00",
+}  # fmt: skip
 JOB = "/ct/v1/jobs/9b2d5f0c2a9e4f8d8d0f5a4e1c7b3a60"
 RESULT = {
     "shape": [300, 512, 512], "spacing_mm": [1.0, 0.75, 0.75], "probability": 0.98, "present": True, "volume_ml": 151.2, "lung_ml": 4320.0,

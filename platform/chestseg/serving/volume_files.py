@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from chestseg.files import require_space
 from chestseg.serving.volume_job import ACTIVE, Job, State
 
 STALE_S = 6 * 3600.0
@@ -18,12 +19,30 @@ class VolumeFiles:
 
     Args:
         folder: made if need be; on a disk that all replicas share where they run on several machines.
+        spare_bytes: of that disk that uploads leave free, for results.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, spare_bytes: float = 0) -> None:
+        self.spare_bytes = int(spare_bytes)
         self._uploads, self._results = Path(folder) / "uploads", Path(folder) / "results"
         for parent in (self._uploads, self._results):
             parent.mkdir(parents=True, exist_ok=True)
+
+    def require_room(self, more: int = 0) -> None:
+        """Whether an upload of `more` bytes would leave what has to stay free.
+
+        Raises:
+            NoSpace: it would not.
+        """
+        require_space(self._uploads, self.spare_bytes + more, "an upload, with what stays free for results,")
+
+    def require_room_for_a_result(self) -> None:
+        """Whether work may begin: while half is left, so that uploads alone never stop it, and results do until some expire.
+
+        Raises:
+            NoSpace: it may not.
+        """
+        require_space(self._results, self.spare_bytes // 2, "a result")
 
     @contextlib.contextmanager
     def receiving(self) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from chestseg.arrays.grid import Grid
 from chestseg.dicom.series import Mode, read_series, report_series
-from chestseg.files import sha256_of
+from chestseg.files import NoSpace, sha256_of
 from chestseg.inference.unzip import unzipped
 from chestseg.inference.volume_inputs import VolumeInput, list_ct_series
 from chestseg.nifti import read_nifti, read_nifti_grid
@@ -60,6 +60,7 @@ def look(folder: Path, mode: Mode, limits: Limits) -> Looked:
 
     Raises:
         ValueError: one line, without a word that came with the upload: damaged, too large, no volume, or a series that `mode` refuses.
+        NoSpace: a zip does not fit the disk, of which the line tells.
     """
     try:
         [*files] = sorted(folder.iterdir())
@@ -74,6 +75,8 @@ def look(folder: Path, mode: Mode, limits: Limits) -> Looked:
             return Looked("nifti", sha256_of(files[0]), shape[0], shape[0] * shape[1] * shape[2])
         slices, voxels = _look_at_series(files, folder, mode, limits)
         return Looked("series", _joint(sha256_of(file) for file in files), slices, voxels)
+    except NoSpace:
+        raise
     except ValueError as error:
         raise ValueError(plain(str(error), folder)) from None
 
@@ -109,14 +112,13 @@ def _start(file: Path) -> bytes:
 
 
 def _unpack(archive: Path, folder: Path, limits: Limits) -> list[Path]:
-    """Put the members of a zip in its place."""
+    """Put the members of a zip in its place, on the disk where it lies."""
     try:
-        with unzipped(archive) as members:
+        with unzipped(archive, most_members=limits.files, below=folder) as members:
             archive.unlink()
-            files = sorted(members.iterdir())
-            if len(files) > limits.files:
-                raise ValueError(f"{NAME}: a zip of {len(files)} files, more than {limits.files}: send those of one series")
-            return [Path(shutil.move(file, folder / file.name)) for file in files]
+            return [Path(shutil.move(file, folder / file.name)) for file in sorted(members.iterdir())]
+    except NoSpace:
+        raise
     except ValueError as error:
         raise ValueError(str(error).replace(str(archive), NAME)) from None
 

@@ -1,6 +1,8 @@
 """The deployment that holds the model of volumes: a replica claims one job after the other."""
 
 import asyncio
+import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from chestseg.bundle import Bundle
 from chestseg.config.serving import Compute, CtServing
 from chestseg.inference.volume_predictor import VolumePredictor
-from chestseg.serving.jobs import Jobs
+from chestseg.serving.jobs import AWAY, Jobs
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.model_life import ModelLife
@@ -21,6 +23,10 @@ from chestseg.serving.volume_worker import VolumeWorker
 
 PATIENCE_S = 60.0
 """How long a replica that is to go works on at its job before it hands it back."""
+GIGABYTE = 1e9
+TOLD_EVERY_S = 10.0
+TOLD_WITHIN_S = 6 * TOLD_EVERY_S
+"""Without a word for longer, a replica counts as gone."""
 
 
 class VolumeSegmenter:
@@ -41,10 +47,11 @@ class VolumeSegmenter:
         self.jobs, self.life = open_jobs(settings), ModelLife(settings.model, settings.tracking_uri, self._load, settings.cache)
         self.life.start()
         self._tell()
-        files = VolumeFiles(settings.jobs.folder)
-        self.worker = VolumeWorker(self.jobs, files, lambda: self.life.current, poll_s=settings.jobs.poll_s, metrics=self.metrics)
+        files, poll_s = open_files(settings), settings.jobs.poll_s
+        self.worker = VolumeWorker(self.jobs, files, lambda: self.life.current, poll_s=poll_s, metrics=self.metrics)
         self.worker.start()
-        self._watch = asyncio.create_task(self.life.watch(settings.watch_s, self._tell))
+        self._looked = asyncio.Event()
+        self._tasks = [asyncio.create_task(self.life.watch(settings.watch_s, self._looked.set)), asyncio.create_task(self._keep_telling())]
 
     def wake(self) -> None:
         """Look for a job now. Being called is what makes Serve start a replica where there is none."""
@@ -53,13 +60,14 @@ class VolumeSegmenter:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """For Serve, which asks twice a second: the replicas that all jobs together want."""
         load = await asyncio.to_thread(self.jobs.load)
-        self.metrics.queue(load.queued + load.running)
+        self.metrics.jobs(load.queued, load.running)
         return {WANTED: replicas_for(load.queued, load.running, load.voxels, self.settings.jobs.replica_voxels)}
 
     def check_health(self) -> None:
-        """For Serve: raises where the worker or the watch over the alias ended, and the replica is replaced."""
-        if self._watch.done() and not self._watch.cancelled() and (error := self._watch.exception()):
-            raise error
+        """For Serve: raises where the worker, the watch over the alias or the telling of it ended, and the replica is replaced."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
         if not self.worker.alive:
             raise RuntimeError("the worker ended on a defect: see the log")
 
@@ -68,13 +76,28 @@ class VolumeSegmenter:
         if hasattr(self, "worker"):
             self.worker.stop(PATIENCE_S)
 
+    async def _keep_telling(self) -> None:
+        """Tell after each look at the alias, which may find a version to refuse or no registry, and in between that this replica lives."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), TOLD_EVERY_S)
+            self._looked.clear()
+            with contextlib.suppress(*AWAY):
+                await asyncio.to_thread(self._tell)
+
     def _tell(self) -> None:
         """Tell the front, and Prometheus, what is served."""
-        self.metrics.version("champion", self.life.current.source.version)
-        told = {"champion": self.life.current.describe(), "refused": self.life.refused, "registry_reachable": self.life.reachable}
-        predictor = self.life.current.predictor
-        computing: dict[str, Any] = {"device": str(predictor.device), "precision": str(predictor.dtype).removeprefix("torch.")}
-        self.jobs.announce(APP, told | computing)
+        current = self.life.current
+        self.metrics.version("champion", current.source.version)
+        told: dict[str, Any] = {
+            "champion": current.describe(),
+            "refused": self.life.refused,
+            "registry_reachable": self.life.reachable,
+            "device": str(current.predictor.device),
+            "precision": str(current.predictor.dtype).removeprefix("torch."),
+            "told": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.jobs.announce(APP, told)
 
     def _load(self, bundle: Bundle) -> VolumePredictor:
         return warm_predictor(bundle, self.settings.compute, self.settings.memory_gb)
@@ -83,6 +106,11 @@ class VolumeSegmenter:
 def open_jobs(settings: CtServing) -> Jobs:
     """The app's table of jobs."""
     return Jobs(settings.jobs.store, lease_s=settings.jobs.lease_s, keep_s=settings.jobs.keep_s)
+
+
+def open_files(settings: CtServing) -> VolumeFiles:
+    """The app's folder of uploads and results."""
+    return VolumeFiles(settings.jobs.folder, settings.jobs.spare_gb * GIGABYTE)
 
 
 def warm_predictor(bundle: Bundle, compute: Compute, memory_gb: float) -> VolumePredictor:

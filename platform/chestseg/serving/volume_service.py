@@ -1,12 +1,15 @@
 """What the CT endpoint does with requests, whatever carries them: takes uploads in, tells of jobs, ends and deletes them."""
 
 import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from chestseg.config.serving import CtServing
+from chestseg.files import FULL, NoSpace
 from chestseg.serving.front import Refusal, refusing
 from chestseg.serving.jobs import Jobs, new_id
 from chestseg.serving.volume_answers import JobAnswer, answer_of
@@ -19,6 +22,22 @@ from chestseg.serving.volume_upload import receive
 APP = "ct"
 LOOK_S = 0.1
 """Between looks at a job that is waited for."""
+ROOM_EVERY = 2**26
+"""Bytes of an upload between looks at what is free on the disk."""
+
+logger = logging.getLogger("chestseg.serving")
+
+
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+    """Around what writes an upload down: that the disk is full is no defect and not the caller's fault, and becomes a `Refusal`."""
+    try:
+        yield
+    except (NoSpace, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in FULL:
+            raise
+        logger.error("an upload found no room: %s", error)
+        raise Refusal(507, "the disk of this service has no room for it: try again later, or tell whoever runs the service") from None
 
 
 class VolumeService:
@@ -36,21 +55,44 @@ class VolumeService:
         limits = settings.limits
         self._limits = Limits(limits.members, limits.slices, limits.voxels)
 
-    async def take_in(self, chunks: AsyncIterator[bytes], content_type: str, caller: str, mode: Literal["strict", "repair"] | None) -> Job:
+    async def take_in(
+        self, chunks: AsyncIterator[bytes], content_type: str, caller: str, mode: Literal["strict", "repair"] | None, length: int = 0
+    ) -> Job:
         """Receive an upload, look at it and queue it; the job that its caller has already where it was sent before.
 
+        Args:
+            chunks: of the request's body.
+            content_type: the request's header.
+            caller: name of its token.
+            mode: what to do about gaps and the like in a series; the app's setting when None.
+            length: bytes of the body as far as they are known.
+
         Raises:
-            Refusal: too much waits (429), or it is no volume to segment (422).
+            Refusal: too much waits (429), it is no volume to segment (422), or the disk has no room for it (507).
         """
         mode = mode or self.settings.series
         await asyncio.to_thread(self._require_room, 0)
-        with self.files.receiving() as folder:
-            with refusing():
-                await receive(chunks, content_type, folder, self._limits.files)
-                looked = await asyncio.to_thread(look, folder, mode, self._limits)
-            job = await asyncio.to_thread(self._accept, folder, Upload(caller=caller, mode=mode, **looked._asdict()))
+        with storing():
+            await asyncio.to_thread(self.files.require_room, length)
+            with self.files.receiving() as folder:
+                with refusing():
+                    await receive(self._while_there_is_room(chunks), content_type, folder, self._limits.files)
+                    looked = await asyncio.to_thread(look, folder, mode, self._limits)
+                # What a zip holds is larger than the zip.
+                await asyncio.to_thread(self.files.require_room)
+                job = await asyncio.to_thread(self._accept, folder, Upload(caller=caller, mode=mode, **looked._asdict()))
         self.wake()
         return job
+
+    async def _while_there_is_room(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks, while the disk takes them: a length may not be known before, and others write there, too."""
+        come = 0
+        async for chunk in chunks:
+            come += len(chunk)
+            if come >= ROOM_EVERY:
+                come = 0
+                await asyncio.to_thread(self.files.require_room)
+            yield chunk
 
     def _accept(self, folder: Path, upload: Upload) -> Job:
         self._require_room(upload.voxels)

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
-from sqlalchemy.exc import OperationalError
-
+from chestseg.files import NoSpace
 from chestseg.inference.volume_predictor import VolumePredictor
-from chestseg.serving.jobs import Jobs
+from chestseg.serving.jobs import AWAY, Jobs, why_away
 from chestseg.serving.metrics import Metrics, Steps
 from chestseg.serving.model_life import Served
 from chestseg.serving.volume_files import VolumeFiles
@@ -23,6 +23,8 @@ BEATS = 5
 """Renewals within a lease: as many may fail or come late before the job is another's."""
 BEAT_S = 1.0
 """Longest time between two: progress and cancelling are seen that late."""
+PAUSE_S = 30.0
+"""After trouble with the disk, before a job is begun again."""
 log = logging.getLogger("chestseg.serving")
 
 Model = Served[VolumePredictor]
@@ -41,10 +43,14 @@ class VolumeWorker:
         current: the model to work with, asked for each job, which keeps it to its end.
         poll_s: how often to look for a job when there was none.
         metrics: told of steps and of what was found.
+        pause_s: how long to begin nothing after trouble with the disk.
     """
 
-    def __init__(self, jobs: Jobs, files: VolumeFiles, current: Callable[[], Model], *, poll_s: float, metrics: Metrics) -> None:
-        self.jobs, self.files, self.current, self.poll_s, self.metrics = jobs, files, current, poll_s, metrics
+    def __init__(
+        self, jobs: Jobs, files: VolumeFiles, current: Callable[[], Model], *, poll_s: float, metrics: Metrics, pause_s: float = PAUSE_S
+    ) -> None:
+        self.jobs, self.files, self.current, self.metrics = jobs, files, current, metrics
+        self.poll_s, self.pause_s = poll_s, pause_s
         self._draining, self._stop, self._woken = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="volumes", daemon=True)
 
@@ -54,7 +60,7 @@ class VolumeWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs; an error that is no finding about an upload ends it."""
+        """Whether the thread runs; an error that is no finding about an upload, and no trouble of disk or database, ends it."""
         return self._thread.is_alive()
 
     def wake(self) -> None:
@@ -81,10 +87,15 @@ class VolumeWorker:
 
     def _claim(self, model: Model) -> Job | None:
         try:
+            # Before hours of work whose result could not be written.
+            self.files.require_room_for_a_result()
             return self.jobs.claim(model.describe())
-        except OperationalError as error:
-            log.warning("no database of jobs, asked again in %g s: %s", self.poll_s, error.orig)
-            return None
+        except AWAY as error:
+            log.warning("no database of jobs, asked again in %g s: %s", self.poll_s, why_away(error))
+        except (NoSpace, OSError) as error:
+            log.error("no job is begun, looked again in %g s: %s", self.pause_s, error)
+            self._draining.wait(self.pause_s)
+        return None
 
     def work(self, job: Job, model: Model) -> None:
         """Bring a claimed job to its end, or leave it where it was taken away."""
@@ -93,7 +104,10 @@ class VolumeWorker:
             with Lease(self.jobs, job, self._stop) as lease:
                 self._segment(job, model, lease)
         except Interrupted:
-            self._leave(job)
+            with suppress(*AWAY):
+                self._leave(job)
+        except OSError as error:
+            self._put_off(job, error)
         else:
             log.info("job ended", extra={"job": job.id, "seconds": round(time.monotonic() - began, 3), "version": model.source.version})
 
@@ -104,6 +118,13 @@ class VolumeWorker:
         elif self.jobs.state_of(job.id) not in ACTIVE:
             self.files.drop_upload(job.id)
             log.info("job cancelled", extra={"job": job.id})
+
+    def _put_off(self, job: Job, error: OSError) -> None:
+        """The disk's trouble is not the job's: hand it back without counting the attempt, and give whoever runs the disk time."""
+        log.error("job put off: %s", error.strerror or type(error).__name__, extra={"job": job.id, "seconds": self.pause_s})
+        with suppress(*AWAY):
+            self.jobs.hand_back(job)
+        self._draining.wait(self.pause_s)
 
     def _segment(self, job: Job, model: Model, lease: "Lease") -> None:
         assert job.mode in ("strict", "repair"), job.mode
@@ -116,19 +137,40 @@ class VolumeWorker:
             with steps.step("model"):
                 found = predictor.predict(source.case.volume, lease)
         except ValueError as refusal:
-            if self.jobs.fail(job, str(refusal)):
+            said = str(refusal)
+            if self._once_it_answers(lambda: self.jobs.fail(job, said)):
                 self.files.drop_upload(job.id)
             return
         folder = self.files.new_result(job)
         with steps.step("encode"):
             write_result(folder, source, found, model.describe(), predictor.preprocessing.window)
         steps.observe(self.metrics)
-        if self.jobs.finish(job, folder.name, lease.tiles[1]):
+        if self._once_it_answers(lambda: self._finish(job, folder, lease.tiles[1])):
             self.files.drop_upload(job.id)
-            if found.present:
-                self.metrics.positive(model.source.version)
+            self.metrics.answer(model.source.version, found.present)
         else:
             shutil.rmtree(folder)
+
+    def _finish(self, job: Job, folder: Path, tiles: int) -> bool:
+        """Give a job its result; also true where that was done and the database's answer got lost."""
+        if self.jobs.finish(job, folder.name, tiles):
+            return True
+        found = self.jobs.get(job.id, job.caller)
+        return found is not None and found.result == folder.name
+
+    def _once_it_answers(self, change: Callable[[], bool]) -> bool:
+        """Make a change now, or as soon as the database is back: work that is done is not thrown away.
+
+        Raises:
+            Interrupted: it is away, and the worker is to stop.
+        """
+        while True:
+            try:
+                return change()
+            except AWAY as error:
+                log.warning("no database of jobs, asked again in %g s: %s", self.poll_s, why_away(error))
+                if self._stop.wait(self.poll_s):
+                    raise Interrupted from None
 
 
 class Lease:
@@ -160,7 +202,7 @@ class Lease:
     def _renew(self) -> None:
         while not self._ended.wait(min(BEAT_S, self.jobs.lease_s / BEATS)):
             # While the database is away the lease may end; whoever claims the job then makes this work nobody's.
-            with suppress(OperationalError):
+            with suppress(*AWAY):
                 if not self.jobs.renew(self.job, *self.tiles):
                     self._lost.set()
                     return

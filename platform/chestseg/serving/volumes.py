@@ -14,22 +14,21 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
-from sqlalchemy.exc import OperationalError
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from chestseg.config.serving import CtServing
-from chestseg.serving.front import Refusal, caller_of, errors, front
+from chestseg.serving.front import Refusal, caller_of, error_answer, errors, front
+from chestseg.serving.jobs import AWAY, why_away
 from chestseg.serving.logs import start_logs
 from chestseg.serving.metrics import Metrics
 from chestseg.serving.page.routes import add_page
 from chestseg.serving.segmenter import actor_options, front_options
 from chestseg.serving.uploads import wanted_format
 from chestseg.serving.volume_answers import MODELS, JobAnswer
-from chestseg.serving.volume_files import VolumeFiles
 from chestseg.serving.volume_job import Job
 from chestseg.serving.volume_results import FORMATS
-from chestseg.serving.volume_segmenter import PATIENCE_S, VolumeSegmenter, open_jobs
+from chestseg.serving.volume_segmenter import PATIENCE_S, TOLD_WITHIN_S, VolumeSegmenter, open_files, open_jobs
 from chestseg.serving.volume_service import APP, VolumeService
 
 Name: TypeAlias = Literal["json", "nifti", "seg", "png", "zip", "image"]
@@ -68,7 +67,7 @@ class Volumes:
     def __init__(self, segmenter: DeploymentHandle, settings: CtServing) -> None:
         start_logs(APP)
         self.segmenter, self.settings, self.metrics = segmenter, settings, Metrics(APP)
-        self.service = VolumeService(settings, open_jobs(settings), VolumeFiles(settings.jobs.folder), self._wake)
+        self.service = VolumeService(settings, open_jobs(settings), open_files(settings), self._wake)
         self._loop = asyncio.get_running_loop()
         self._house = asyncio.create_task(self._keep_house())
 
@@ -80,29 +79,33 @@ class Volumes:
             "/v1/jobs",
             status_code=202,
             response_model=JobAnswer,
-            responses={200: {"model": JobAnswer, "description": "it has ended already"}} | errors(400, 413, 422),
+            responses={200: {"model": JobAnswer, "description": "it has ended already"}} | errors(400, 413, 422, 503, 507),
             openapi_extra={"requestBody": BODY},
             summary="Segment a volume: NIfTI, a zip of a DICOM series, one enhanced DICOM file, or a series' files as a form",
         )(self.send)
         job = "/v1/jobs/{job_id}"
-        app.get(job, response_model=JobAnswer, responses=errors(404), summary="How a job stands")(self.tell)
-        app.delete(job, status_code=204, responses=errors(404), summary="Cancel a job, or delete one that has ended")(self.end)
+        app.get(job, response_model=JobAnswer, responses=errors(404, 503), summary="How a job stands")(self.tell)
+        app.delete(job, status_code=204, responses=errors(404, 503), summary="Cancel a job, or delete one that has ended")(self.end)
         app.get(
             f"{job}/result",
             response_class=FileResponse,
-            responses={200: {"content": kinds}} | errors(404, 406, 409, 410, 422),
+            responses={200: {"content": kinds}} | errors(404, 406, 409, 410, 422, 503),
             summary="A finished job's result",
         )(self.result)
         told = {200: {"content": {"application/json": {"example": MODELS}}}}
         app.get("/v1/models", responses=told | errors(503), summary="Versions that are served")(self.models)
         app.get("/readyz", include_in_schema=False)(self.ready)
+        for kind in AWAY:
+            app.add_exception_handler(kind, self._without_database)
         add_page(app, "ct")
         return app
 
     async def send(self, request: Request, series: Series = None) -> Response:
         """A volume in, a job out; answered by its end where the caller prefers to wait and the volume is small."""
         try:
-            job = await self.service.take_in(request.stream(), request.headers.get("content-type", ""), caller_of(request), series)
+            job = await self.service.take_in(
+                request.stream(), request.headers.get("content-type", ""), caller_of(request), series, _length(request)
+            )
         except ClientDisconnect:
             raise Refusal(400, "the upload was broken off") from None
         wait = WAIT.search(request.headers.get("prefer", ""))
@@ -132,26 +135,32 @@ class Volumes:
         return FileResponse(path, media_type=file.media_type, filename=file.name)
 
     def models(self) -> dict[str, Any]:
-        """What a replica announced last."""
+        """What a replica announced last, and when: a minute ago at most where one runs, or before it ended."""
         told = self.service.jobs.served(APP)
         if told is None:
             raise Refusal(503, "no replica has been started yet: send a volume, or set replicas.min to 1")
         return told
 
     def ready(self) -> dict[str, str]:
-        """Whether jobs are taken, and will be worked at."""
+        """Whether jobs are taken, and are worked at: where replicas are to be there at all times, whether one lately told of itself."""
         try:
-            told = self.service.jobs.served(APP)
-        except OperationalError:
+            told = self.service.jobs.served(APP, TOLD_WITHIN_S)
+        except AWAY:
             raise Refusal(503, "no database of jobs") from None
         if told is None and self.settings.replicas.min:
-            raise Refusal(503, "no replica of the model has started")
+            raise Refusal(503, f"no replica of the model has told of itself within {TOLD_WITHIN_S:g} s")
         return {"status": "ready"}
 
     def check_health(self) -> None:
         """For Serve: raises where housekeeping ended, and the replica is replaced."""
         if self._house.done() and not self._house.cancelled() and (error := self._house.exception()):
             raise error
+
+    async def _without_database(self, request: Request, error: Exception) -> Response:
+        """No defect of ours: the caller is to come again."""
+        logger.warning("no database of jobs: %s", why_away(error), extra={"request_id": request.state.request_id})
+        again = {"Retry-After": str(self.settings.limits.retry_after_s)}
+        return error_answer(request.scope, 503, "the database of jobs does not answer: try again after the seconds in Retry-After", again)
 
     def _job(self, request: Request, job_id: str) -> Job:
         return self.service.find(job_id, caller_of(request))
@@ -162,7 +171,7 @@ class Volumes:
 
     async def _keep_house(self) -> None:
         while True:
-            with contextlib.suppress(OperationalError):
+            with contextlib.suppress(*AWAY):
                 await asyncio.to_thread(self.service.keep_house)
             await asyncio.sleep(min(ROUND_S, self.settings.jobs.keep_s / ROUNDS))
 
@@ -216,6 +225,12 @@ def _settled(settings: CtServing) -> CtServing:
         store = store.set(database=str(Path(store.database).absolute()))
     jobs = settings.jobs.model_copy(update={"store": str(store), "folder": str(Path(settings.jobs.folder).absolute())})
     return settings.model_copy(update={"jobs": jobs})
+
+
+def _length(request: Request) -> int:
+    """Bytes of the body as its sender tells them; 0 where it does not."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() and told.isascii() else 0
 
 
 def _root(request: Request) -> str:
