@@ -65,9 +65,8 @@ def in_worker(training: Training, work: Callable[..., dict[str, Any]], *args: An
     if not gpu and len(nodes) == 1 and workers_held(training, nodes):
         return work(*args, device)
     resources = worker_resources(training, nodes)
-    task = ray.remote(work).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
-    answer: Any = task.remote(*args, device)
-    return ray.get(answer)
+    task: Any = ray.remote(work).options(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))
+    return ray.get(task.remote(*args, device))
 
 
 def _measure(sweep: Sweep, base: Experiment, dataset: PreparedDataset, device: torch.device) -> dict[str, Any]:
