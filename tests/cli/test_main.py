@@ -1,5 +1,6 @@
 """The command line: its parser, its exit codes, and that asking for help costs nothing."""
 
+import errno
 import importlib
 import inspect
 import subprocess
@@ -84,6 +85,21 @@ def test_an_error_of_many_lines_is_still_one(monkeypatch, capsys):
     assert capsys.readouterr().err == "chestseg: error: first second\n"
 
 
+@pytest.mark.parametrize(("filename", "named"), [(None, ""), ("out/a.dcm", "out/a.dcm: ")])
+def test_a_full_disk_is_one_line(monkeypatch, capsys, filename, named):
+    monkeypatch.setattr(phantoms, "run", raising(OSError(errno.ENOSPC, "No space left on device", filename)))
+    assert main(["phantoms", "out"]) == 2
+    assert capsys.readouterr().err == f"chestseg: error: {named}No space left on device: make room and start it again\n"
+
+
+def test_phantoms_that_do_not_fit_name_their_folder(monkeypatch, capsys, tmp_path):
+    full = raising(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("chestseg.phantoms.radiograph.siim.write_case", full)
+    assert main(["phantoms", str(tmp_path / "out"), "--count", "1", "--size", "64"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"chestseg: error: {tmp_path / 'out'}: No space left on device: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(phantoms, "run", raising(RuntimeError("ours")))
     with pytest.raises(RuntimeError, match="ours"):
@@ -97,7 +113,7 @@ def test_ctrl_c_leaves_with_130(monkeypatch, capsys):
 
 
 def raising(error: BaseException):
-    def run(**arguments: object) -> int:
+    def run(*positional: object, **arguments: object) -> int:
         raise error
 
     return run
