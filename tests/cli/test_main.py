@@ -24,6 +24,7 @@ LINES = {
     "ablate": ["ABLATION", "--set", "folds=[0]"],
     "external": ["LIST"],
     "sync": ["runs/x"],
+    "series": ["scan", "--json"],
     "phantoms": ["out", "--count", "3"],
     "demo": [],
     "doctor": ["CONFIG", "--json", "--timeout", "5"],

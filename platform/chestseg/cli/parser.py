@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_batch_predict(commands)
     _add_segment(commands)
+    _add_series(commands)
     _add_dicomweb(commands)
     _add_promote(commands)
     _add_sync(commands)
@@ -127,6 +128,12 @@ def _add_segment(commands: Commands) -> None:
     command.add_argument("--token-file", metavar="FILE", help="holds the token and nothing else; else the variable CHESTSEG_TOKEN is shown")
     command.add_argument("--series", choices=("strict", "repair"), help="as for predict (default: the endpoint's setting)")
     command.add_argument("--at-once", type=int, default=4, metavar="N", help="requests that are under way together (default: 4)")
+
+
+def _add_series(commands: Commands) -> None:
+    command = _add(commands, "series", "say what reading the CT series of a folder or zip would find, refuse and repair")
+    command.add_argument("path", metavar="PATH", help="folder, zip or enhanced multi-frame file; also a URI")
+    command.add_argument("--json", dest="as_json", action="store_true", help="print what was found for machines")
 
 
 def _add_dicomweb(commands: Commands) -> None:
