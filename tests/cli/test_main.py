@@ -18,7 +18,8 @@ LINES = {
     "tune": ["CONFIG", "--set", "trials=4", "--plan"],
     "dashboards": ["CONFIG", "--mlflow-port", "5001", "--optuna-port", "8081"],
     "evaluate": ["CONFIG", "--model", "bundle", "--split", "test", "--output", "out"],
-    "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle"],
+    "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle", "--window=-1,255"],
+    "batch-predict": ["a.nii.gz", "--model", "bundle", "--output", "out", "--window", "0,255", "--workers", "2"],
     "promote": ["CONFIG", "--rollback"],
     "cross-validate": ["CONFIG", "--set", "choose={}"],
     "ablate": ["ABLATION", "--set", "folds=[0]"],
@@ -30,6 +31,8 @@ LINES = {
     "doctor": ["CONFIG", "--json", "--timeout", "5"],
     "segment": ["a.dcm", "--url", "http://127.0.0.1:8000", "--output", "out", "--token-file", "t", "--series", "repair", "--at-once", "2"],
 }
+
+WINDOW = ["predict", "a.nii", "--model", "bundle", "--output", "out", "--window"]
 
 
 @pytest.mark.parametrize("command", LINES)
@@ -44,6 +47,7 @@ def test_the_parser_gives_each_command_the_arguments_its_run_takes(command):
 def test_overrides_and_formats_are_collected_in_order():
     assert build_parser().parse_args(["train", *LINES["train"]]).overrides == ["seed=1", "fold=2"]
     assert build_parser().parse_args(["predict", *LINES["predict"]]).formats == ("png", "rle")
+    assert build_parser().parse_args(["predict", *LINES["predict"]]).window == (-1, 255)
 
 
 def test_help_imports_nothing_heavy():
@@ -60,7 +64,19 @@ def test_help_names_every_command(capsys):
     assert all(f"\n    {command}" in shown for command in LINES)
 
 
-@pytest.mark.parametrize("argv", [[], ["trian"], ["train"], ["train", "CONFIG", "--sett", "a=1"], ["phantoms", "out", "--count", "many"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["trian"],
+        ["train"],
+        ["train", "CONFIG", "--sett", "a=1"],
+        ["phantoms", "out", "--count", "many"],
+        [*WINDOW, "255"],
+        [*WINDOW, "0,x"],
+        [*WINDOW, "1,2,3"],
+    ],
+)
 def test_what_cannot_be_parsed_leaves_with_2(argv, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(argv)

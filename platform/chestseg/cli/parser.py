@@ -105,6 +105,8 @@ def _add_segmenting(command: argparse.ArgumentParser, files: str) -> None:
     command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
+    shown = "NIfTI files that do not hold HU: their lowest and highest value, which become the ends of the model's window (--window=-1,1)"
+    command.add_argument("--window", type=_window, metavar="LOW,HIGH", help=shown)
     _add_model(command)
 
 
@@ -187,6 +189,11 @@ def _add_drill(commands: Commands) -> None:
     command = _add(commands, "drill", "kill a training's workers, nodes, driver and servers on a simulated cluster, and say what was lost")
     command.add_argument("--short", action="store_true", help="a worker and the driver only")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
+
+
+def _window(text: str) -> tuple[float, float]:
+    low, high = map(float, text.split(","))
+    return low, high
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -34,6 +34,13 @@ class Source(Strict):
     window: tuple[float, float] | None = None
     """Volumes whose values are not HU: the lowest and highest value, mapped to the ends of `data.window`; null takes values as HU."""
 
+    @field_validator("window")
+    @classmethod
+    def _rising(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and window[0] >= window[1]:
+            raise ValueError(f"{list(window)}: the lowest value comes first")
+        return window
+
 
 class Data(Strict):
     """Sources, the prepared dataset made of them, and its split by patient."""
