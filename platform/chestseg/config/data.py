@@ -117,7 +117,9 @@ class VolumeData(Data):
     window: tuple[float, float] = (-1000.0, 400.0)
     """Lowest and highest HU: what is below or above, padding included, is clipped. 256 grey levels lie between."""
     series: Literal["strict", "repair"] = "strict"
-    """What to do with a DICOM series with gaps, duplicates or a tilted gantry: quarantine it, or resample it and say so."""
+    """What to do with a DICOM series with gaps, duplicates or a tilted gantry: quarantine it, or resample it and say so.
+
+    Outlines of `ricord` lie on slices as they were: where those must be resampled, as under a tilted gantry, `repair` quarantines too."""
 
     @classmethod
     def readers(cls) -> tuple[str, ...]:
