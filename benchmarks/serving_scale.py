@@ -207,7 +207,7 @@ def ask_for_volumes(url: str, work: Path, load: Load, seen: Callable[[], bool]) 
                     return
                 # No two alike: what was sent before would be the same job.
                 values = np.full(SHAPE, 40, np.int16)
-                values[0, 0, :2] = number, turn
+                values[0, 0, :3] = number, turn, -1000
                 with load.one():
                     load.failed += ended(http, url, nifti(work, Volume(values, GRID), f"{number}.nii.gz")) != "done"
 

@@ -1,8 +1,12 @@
 """Files and folders appear whole or not at all."""
 
+import errno
+import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -51,6 +55,26 @@ def test_a_folder_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in path.iterdir()] == ["two"]
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("bare", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("4096 requested and 512 written")])
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, whole: Callable[..., AbstractContextManager[Path]], bare: OSError) -> None:
+    path = tmp_path / "shards" / "00003"
+    with pytest.raises(OSError, match="No space left on device") as told, whole(path):
+        raise OSError(*bare.args)  # a new one: it is changed on its way
+    assert told.type is OSError and told.value.filename == str(path) and told.value.errno == errno.ENOSPC
+    assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("the bucket"), OSError("no answer from the bucket"), FileNotFoundError(2, "No", "other")]
+)
+def test_other_errors_pass_as_they_are(tmp_path: Path, error: OSError) -> None:
+    before = str(error)
+    with pytest.raises(type(error)) as told, whole_file(tmp_path / "a"):
+        raise error
+    assert str(told.value) == before
 
 
 def test_a_known_digest(tmp_path: Path) -> None:

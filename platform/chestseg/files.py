@@ -13,6 +13,8 @@ from pathlib import Path
 
 UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """Names that `tempfile` makes of another."""
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""All that numpy says of a disk that is full."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the `OSError`s of a disk, or of a user's share of it, that is full."""
 
@@ -23,7 +25,10 @@ class NoSpace(ValueError):
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes `path`'s name, on an error it is removed."""
+    """Yield a temporary path beside `path`; on success it is synced and takes `path`'s name, on an error it is removed.
+
+    An `OSError` that names no file, as of a full disk, is given `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -35,13 +40,19 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path`, taking an old one's place, when the block ends without an error."""
+    """Yield a temporary folder that becomes `path`, taking an old one's place, when the block ends without an error.
+
+    An `OSError` that names no file, as of a full disk, is given `path`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -59,6 +70,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         else:
             temporary.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -107,6 +121,16 @@ def exclusive(folder: str | Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise ValueError(f"{folder}: being {what} by another process: wait for it, or stop it") from None
         yield
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say in a bare error of the disk what was written. Errors of connections are of other types, or have no code."""
+    if type(error) is not OSError or error.filename is not None:
+        return
+    if error.errno is None and SHORT_WRITE.search(str(error)):
+        error.errno, error.strerror = errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({error})"
+    if error.errno is not None:
+        error.filename = str(path)
 
 
 def _sync(path: Path) -> None:

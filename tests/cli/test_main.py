@@ -1,5 +1,6 @@
 """The command line: its parser, its exit codes, and that asking for help costs nothing."""
 
+import errno
 import importlib
 import inspect
 import subprocess
@@ -17,17 +18,21 @@ LINES = {
     "tune": ["CONFIG", "--set", "trials=4", "--plan"],
     "dashboards": ["CONFIG", "--mlflow-port", "5001", "--optuna-port", "8081"],
     "evaluate": ["CONFIG", "--model", "bundle", "--split", "test", "--output", "out"],
-    "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle"],
+    "predict": ["a.dcm", "b.png", "--model", "bundle", "--output", "out", "--format", "png, rle", "--window=-1,255"],
+    "batch-predict": ["a.nii.gz", "--model", "bundle", "--output", "out", "--window", "0,255", "--workers", "2"],
     "promote": ["CONFIG", "--rollback"],
     "cross-validate": ["CONFIG", "--set", "choose={}"],
     "ablate": ["ABLATION", "--set", "folds=[0]"],
     "external": ["LIST"],
     "sync": ["runs/x"],
+    "series": ["scan", "--json"],
     "phantoms": ["out", "--count", "3"],
     "demo": [],
     "doctor": ["CONFIG", "--json", "--timeout", "5"],
     "segment": ["a.dcm", "--url", "http://127.0.0.1:8000", "--output", "out", "--token-file", "t", "--series", "repair", "--at-once", "2"],
 }
+
+WINDOW = ["predict", "a.nii", "--model", "bundle", "--output", "out", "--window"]
 
 
 @pytest.mark.parametrize("command", LINES)
@@ -42,6 +47,7 @@ def test_the_parser_gives_each_command_the_arguments_its_run_takes(command):
 def test_overrides_and_formats_are_collected_in_order():
     assert build_parser().parse_args(["train", *LINES["train"]]).overrides == ["seed=1", "fold=2"]
     assert build_parser().parse_args(["predict", *LINES["predict"]]).formats == ("png", "rle")
+    assert build_parser().parse_args(["predict", *LINES["predict"]]).window == (-1, 255)
 
 
 def test_help_imports_nothing_heavy():
@@ -58,7 +64,19 @@ def test_help_names_every_command(capsys):
     assert all(f"\n    {command}" in shown for command in LINES)
 
 
-@pytest.mark.parametrize("argv", [[], ["trian"], ["train"], ["train", "CONFIG", "--sett", "a=1"], ["phantoms", "out", "--count", "many"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["trian"],
+        ["train"],
+        ["train", "CONFIG", "--sett", "a=1"],
+        ["phantoms", "out", "--count", "many"],
+        [*WINDOW, "255"],
+        [*WINDOW, "0,x"],
+        [*WINDOW, "1,2,3"],
+    ],
+)
 def test_what_cannot_be_parsed_leaves_with_2(argv, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(argv)
@@ -84,6 +102,21 @@ def test_an_error_of_many_lines_is_still_one(monkeypatch, capsys):
     assert capsys.readouterr().err == "chestseg: error: first second\n"
 
 
+@pytest.mark.parametrize(("filename", "named"), [(None, ""), ("out/a.dcm", "out/a.dcm: ")])
+def test_a_full_disk_is_one_line(monkeypatch, capsys, filename, named):
+    monkeypatch.setattr(phantoms, "run", raising(OSError(errno.ENOSPC, "No space left on device", filename)))
+    assert main(["phantoms", "out"]) == 2
+    assert capsys.readouterr().err == f"chestseg: error: {named}No space left on device: make room and start it again\n"
+
+
+def test_phantoms_that_do_not_fit_name_their_folder(monkeypatch, capsys, tmp_path):
+    full = raising(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr("chestseg.phantoms.radiograph.siim.write_case", full)
+    assert main(["phantoms", str(tmp_path / "out"), "--count", "1", "--size", "64"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"chestseg: error: {tmp_path / 'out'}: No space left on device: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(phantoms, "run", raising(RuntimeError("ours")))
     with pytest.raises(RuntimeError, match="ours"):
@@ -97,7 +130,7 @@ def test_ctrl_c_leaves_with_130(monkeypatch, capsys):
 
 
 def raising(error: BaseException):
-    def run(**arguments: object) -> int:
+    def run(*positional: object, **arguments: object) -> int:
         raise error
 
     return run

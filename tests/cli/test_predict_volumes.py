@@ -16,7 +16,7 @@ from chestseg.bundle import save_bundle
 from chestseg.cli import main
 from chestseg.dicom.write_series import write_series
 from chestseg.nifti import read_nifti_labels, write_nifti
-from tests.inference.tiny_volume import SPACING, chest, tiny_network, tiny_spec
+from tests.inference.tiny_volume import PREPROCESSING, SPACING, chest, tiny_network, tiny_spec
 
 UIDS = {"patient_id": "phantom-1", "study_uid": "2.25.1", "series_uid": "2.25.2"}
 
@@ -85,12 +85,17 @@ def another_file(folder: Path, scan: Volume) -> Path:
     return folder / "text.nii.gz"
 
 
+def not_hu(folder: Path, scan: Volume) -> Path:
+    write_nifti(folder / "stored.nii.gz", Volume(scan.values + 1024, scan.grid))
+    return folder / "stored.nii.gz"
+
+
 def absent(folder: Path, scan: Volume) -> Path:
     return folder / "absent.nii.gz"
 
 
 BROKEN: list[Callable[[Path, Volume], Path]] = [
-    one_slice, with_a_gap, of_another_modality, four_dimensional, not_a_number, too_large_for_hu, cut_short, another_file, absent,
+    one_slice, with_a_gap, of_another_modality, four_dimensional, not_a_number, too_large_for_hu, not_hu, cut_short, another_file, absent,
 ]  # fmt: skip
 
 
@@ -134,3 +139,31 @@ def test_too_little_memory_is_said_in_one_line(model: str, scan: Volume, tmp_pat
     arguments = ["predict", str(tmp_path / "scan.nii.gz"), "--model", model, "--output", str(tmp_path / "out"), "--memory-gb", "0.05"]
     assert main(arguments) == 1
     assert "scan.nii.gz" in capsys.readouterr().err
+
+
+def test_grey_levels_of_a_stated_window_are_segmented_as_the_hu_they_stand_for(model: str, scan: Volume, tmp_path: Path) -> None:
+    low, high = PREPROCESSING.window
+    greys = np.rint((np.clip(scan.values, low, high) - low) * (1000 / (high - low))).astype(np.int16)
+    write_nifti(tmp_path / "scan.nii.gz", scan)
+    write_nifti(tmp_path / "greys.nii.gz", Volume(greys, scan.grid))
+    for name, more in (("scan", []), ("greys", ["--window", "0,1000"])):
+        assert main(["predict", str(tmp_path / f"{name}.nii.gz"), "--model", model, "--output", str(tmp_path / "out"), *more]) == 0
+    masks = [read_nifti_labels(tmp_path / "out" / "masks" / f"{name}.nii.gz").values for name in ("scan", "greys")]
+    assert (masks[0] != masks[1]).mean() < 0.001
+
+
+@pytest.mark.parametrize(
+    ("window", "code", "told"),
+    [
+        ("0,255", 1, "scan.nii.gz: values from -1000 to 40 go beyond --window [0.0, 255.0]: correct it, or leave it out if they are HU"),
+        ("255,0", 2, "--window 255,0: the lowest value comes first"),
+    ],
+)
+def test_a_window_that_is_not_the_files_is_one_line(
+    model: str, scan: Volume, tmp_path: Path, window: str, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_nifti(tmp_path / "scan.nii.gz", scan)
+    arguments = ["predict", str(tmp_path / "scan.nii.gz"), "--model", model, "--output", str(tmp_path / "out"), "--window", window]
+    assert main(arguments) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert line.startswith("chestseg: error: ") and line.endswith(told)

@@ -55,7 +55,8 @@ def test_the_folder_holds_manifest_report_quarantine_and_marker(tmp_path: Path) 
     assert sorted(path.name for path in out.iterdir()) == ["manifest.parquet", "prepared.json", "quarantine.csv", "report.json", "shards"]
     split = {"folds": 3, "test_share": 0.1, "seed": 0}
     marker = {"format": 1, "sizes": list(SIZES), "dataset_hash": report.dataset_hash, "split": split}
-    assert json.loads((out / "prepared.json").read_text()) == marker
+    kept = json.loads((out / "prepared.json").read_text())
+    assert str(tmp_path) not in json.dumps(kept.pop("basis")) and kept == marker
     assert json.loads((out / "report.json").read_text()) == report.model_dump(mode="json")
     with open(out / "quarantine.csv", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -234,6 +235,7 @@ def test_volumes_are_published_the_same_way(tmp_path: Path) -> None:
     report, out = prepare_plainly(volumes(tmp_path, source)), tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == ["manifest.parquet", "prepared.json", "quarantine.csv", "report.json", "shards"]
     marker = json.loads((out / "prepared.json").read_text())
+    assert marker.pop("basis")["sources"][0]["reader"] == source.reader
     assert marker == {
         "format": 1,
         "spacings": [list(spacing) for spacing in SPACINGS],

@@ -49,7 +49,7 @@ def test_uneven_distances_are_resampled_to_the_commonest(tmp_path):
         if number in (6, 7):
             path.unlink()
         moved(path, number, 1.0, (0, 0, 0.3 if number == 8 else 0)) if number not in (6, 7) else None
-    with pytest.raises(ValueError, match=r"missing slices: 2, .* \(and 1 more findings: see the report\)"):
+    with pytest.raises(ValueError, match=r"missing slices: 2, .* \(and 1 more findings: `chestseg series` shows them\)"):
         read_series(tmp_path)
     series = read_series(tmp_path, "repair")
     assert series.report.of_kind("uneven").text == "slices lie 1 to 3.3 mm apart"

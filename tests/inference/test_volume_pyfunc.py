@@ -49,6 +49,13 @@ def test_files_give_a_table(model: VolumeBundleModel, file: Path) -> None:
     assert mask.grid.matches(source.grid, 1e-4) and (mask.values == TRUTH).all()
 
 
+def test_files_that_cannot_be_hu_are_refused(model: VolumeBundleModel, file: Path) -> None:
+    write_nifti(file, Volume(HU + 1024, Grid.upright(HU.shape, SPACING)))  # type: ignore[arg-type]
+    for given, named in ((str(file), str(file)), (file.read_bytes(), "image 0")):
+        with pytest.raises(ValueError, match=f"^{named}: values from 24 to 1064 are not HU"):
+            model.predict(given)
+
+
 @pytest.mark.parametrize(
     ("given", "finding"),
     [

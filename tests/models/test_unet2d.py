@@ -47,6 +47,8 @@ def test_weights_that_cannot_be_downloaded_are_named_with_the_remedy(monkeypatch
     [
         ({"encoder": "resnet35"}, "model.encoder 'resnet35' is unknown"),
         ({"decoder_channels": (64, 32)}, "five levels"),
+        ({"encoder": "resnext101_32x16d", "weights": "imagenet"}, "resnext101_32x16d has no ImageNet weights, only instagram"),
+        ({"encoder": "dpn68b", "weights": "imagenet"}, r"dpn68b has no ImageNet weights, only imagenet\+5k: use none or a file"),
         ({"encoder": "resnet18", "weights": "package"}, "no weights package is known for resnet18"),
     ],
 )

@@ -1,8 +1,10 @@
 """Pretrained weights reach every tensor of the encoder, from each kind of file."""
 
+import re
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -25,6 +27,19 @@ def test_torchvision_s_state_dict_starts_the_encoder_with_a_summed_stem(tmp_path
     for name, value in encoder.items():
         if name != "conv1.weight":
             assert torch.equal(value, source[name]), name
+
+
+@pytest.mark.parametrize(("name", "stem"), [("test_resnet", "conv1.0.weight"), ("test_convnext", "stem.0.weight")])
+def test_timm_s_file_starts_its_own_encoder(name: str, stem: str, tmp_path: Path) -> None:
+    source = timm.create_model(name, pretrained=False).state_dict()
+    save_file(source, tmp_path / "model.safetensors")
+    config = SMALL.model_copy(update={"encoder": f"tu-{name}", "weights": str(tmp_path / "model.safetensors")})
+    encoder = build_model(config).encoder.state_dict()
+    for key, value in encoder.items():
+        # smp says model.stages_0.… where timm says stages.0.…
+        theirs = source[re.sub(r"_(\d+)\.", r".\1.", key.removeprefix("model."))]
+        assert torch.equal(value, theirs.sum(1, keepdim=True) if value.shape != theirs.shape else theirs), key
+    assert encoder["model." + stem.replace("stem.0", "stem_0")].shape[1] == 1
 
 
 def test_a_whole_network_s_safetensors_are_taken_whole(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _dicom_of_another_shape(rng: random.Random, sound: Sequence[bytes]) -> Mutan
 
 def _nifti_of_another_shape(rng: random.Random, sound: Sequence[bytes]) -> Mutant:
     """Sizes, spacings and places that are none."""
-    image = nibabel.Nifti1Image(np.zeros((6, 5, 4), np.int16), np.eye(4))
+    image = nibabel.Nifti1Image(np.full((6, 5, 4), -850, np.int16), np.eye(4))
     body = bytearray(image.to_bytes())
     for _ in range(rng.randrange(1, 3)):
         kind, at, count = rng.choice((("<h", 40, 8), ("<h", 70, 1), ("<h", 72, 1), ("<f", 76, 8), ("<f", 108, 3), ("<f", 280, 12)))

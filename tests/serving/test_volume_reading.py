@@ -92,6 +92,13 @@ def test_a_truncated_nifti_is_seen_when_it_is_read(tmp_path: Path) -> None:
         read(folder, "nifti", "strict")
 
 
+def test_values_that_cannot_be_hu_are_seen_when_they_are_read(tmp_path: Path) -> None:
+    folder = sent(tmp_path / "u", nifti(tmp_path, Volume(HU + 1024, SCAN.grid)))
+    assert look(folder, "strict", LIMITS).kind == "nifti"
+    with pytest.raises(ValueError, match="^upload: values from 24 to 1064 are not HU, which for air are near -1000: turn them into HU"):
+        read(folder, "nifti", "strict")
+
+
 def test_an_upload_that_is_gone_is_a_refusal(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="^upload: .*send it again"):
         read(tmp_path / "gone", "nifti", "strict")

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from chestseg.arrays.grid import Grid
-from chestseg.arrays.volume import Volume
 from chestseg.bundle import load_bundle
 from chestseg.config.serving import Compute
 from chestseg.inference.volume_predictor import VolumePredictor
@@ -28,7 +25,7 @@ from chestseg.serving.volume_worker import Interrupted, Lease, VolumeWorker
 from tests.serving.counted import Counted
 from tests.serving.ct_app import tiny_ct, wait_until
 from tests.serving.served import tiny_bundle
-from tests.serving.volumes_sent import contents, nifti, series
+from tests.serving.volumes_sent import contents, nifti, nothing_but_body, series
 
 Model = Served[VolumePredictor]
 
@@ -78,8 +75,7 @@ def bench(tmp_path: Path, model: Model) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    shape = (96, 128, 128)
-    return nifti(tmp_path_factory.mktemp("slow"), Volume(np.full(shape, 40, np.int16), Grid.upright(shape, (4.0, 4.0, 4.0))))
+    return nothing_but_body(tmp_path_factory.mktemp("slow"))
 
 
 def test_a_job_to_its_result(bench: Bench, tmp_path: Path) -> None:

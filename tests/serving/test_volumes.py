@@ -19,7 +19,7 @@ from tests.serving.ct_app import OTHER, CtApp, kill, running, segmenters, settin
 from tests.serving.mutants import check
 from tests.serving.mutants import volumes as mutants
 from tests.serving.served import ServePort
-from tests.serving.volumes_sent import SCAN, contents, form, nifti, refused, series, zipped
+from tests.serving.volumes_sent import SCAN, contents, form, nifti, nothing_but_body, refused, series, zipped
 
 pytestmark = pytest.mark.ray
 MODEL = {"name": "tiny-ct", "version": None, "run_id": None}
@@ -39,9 +39,7 @@ def ct(serve_port: ServePort, model: str, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A volume that takes seconds: nothing but body."""
-    shape = (96, 128, 128)
-    return nifti(tmp_path_factory.mktemp("slow"), Volume(np.full(shape, 40, np.int16), Grid.upright(shape, (4.0, 4.0, 4.0))))
+    return nothing_but_body(tmp_path_factory.mktemp("slow"))
 
 
 def offline(place: Path, model: str, output: Path) -> tuple[bytes, dict]:

@@ -30,6 +30,13 @@ def series(folder: Path, scan: Volume = SCAN, number: int = 1) -> list[Path]:
     return write_series(folder, scan, patient_id="Smith^Jane", study_uid="1.2.826.0.1.3680043.8", series_uid=uid, series_number=number)
 
 
+def nothing_but_body(folder: Path) -> bytes:
+    """A volume that takes seconds, since all of it but a voxel of air is looked at."""
+    values = np.full((96, 128, 128), 40, np.int16)
+    values[0, 0, 0] = -1000
+    return nifti(folder, Volume(values, Grid.upright(values.shape, SPACING)))  # type: ignore[arg-type]
+
+
 def zipped(members: Iterable[tuple[str, bytes]]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -53,3 +53,9 @@ def test_layers_in_evaluation_mode_are_left_alone() -> None:
     net[1].eval()
     norms = BatchNorms(net)
     assert norms.width == 4
+
+
+def test_a_network_without_batch_norm_is_folded_on_whatever_device() -> None:
+    norms = BatchNorms(nn.Conv2d(1, 1, 1))
+    # A device without memory stands for a GPU: tensors of two devices meet in an error there too.
+    norms.fold(norms.read(), torch.zeros(3, norms.width, device="meta"))

@@ -15,7 +15,7 @@ from chestseg.training.group import Group
 from chestseg.training.reporter import FolderReporter, Report
 from chestseg.training.run import train
 from tests.training.arrays_in_memory import ArraysInMemory, small_experiment
-from tests.training.volumes_in_memory import VolumesInMemory, small_ct_experiment
+from tests.training.volumes_in_memory import COARSE, VolumesInMemory, small_ct_experiment
 
 TRACKS: dict[str, tuple[Any, Any]] = {"cxr": (small_experiment, ArraysInMemory), "ct": (small_ct_experiment, VolumesInMemory)}
 """An experiment and what it is trained on."""
@@ -90,6 +90,30 @@ def test_killed_at_every_report_and_resumed_ends_with_the_same_bits(track: str, 
         if report.metrics:
             told = seen[(report.stage, report.epoch, report.step)]
             assert {k: v for k, v in told.items() if k not in timing} == {k: v for k, v in report.metrics.items() if k not in timing}
+
+
+def test_the_3d_u_net_of_a_video_encoder_is_resumed_too(tmp_path: Path) -> None:
+    """With recomputing, coarser answers and an average. Its checkpoints are large: two epochs of two steps, killed after the third."""
+    experiment = small_ct_experiment(
+        model={
+            "architecture": "unet3d", "encoder": "mc3_18", "weights": "none", "decoder_channels": [8, 8, 8, 4, 4],
+            "depth_strides": [1, 1, 1], "deep_supervision": True,
+        },
+        stages=[
+            {
+                "spacing": COARSE, "patch": [2, 16, 16], "epochs": 2, "batch": 2, "micro_batch": 1, "cases_per_epoch": 4,
+                "validate_every": 2, "swa": {"last": 2, "batch_norm_batches": 2},
+            },
+        ],
+        training={"precision": "fp32", "checkpoint_every": 1, "recompute": True},
+    )  # fmt: skip
+    whole = train(experiment, VolumesInMemory(), Group(), FolderReporter(tmp_path / "whole" / "checkpoints"), tmp_path / "whole")
+    folder = tmp_path / "killed"
+    with pytest.raises(Killed):
+        train(experiment, VolumesInMemory(), Group(), KilledReporter(folder / "checkpoints", reports_left=3), folder)
+    final = load_file(train(experiment, VolumesInMemory(), Group(), FolderReporter(folder / "checkpoints"), folder))
+    assert same(final, load_file(whole))
+    assert any(name.startswith("coarse_heads.") for name in final) and all(value.isfinite().all() for value in final.values())
 
 
 def _worker(rank: int, world: int, folder: str, track: str) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from chestseg.cli.parser import build_parser
+from chestseg.files import FULL
 
 MISTAKE = 2
 INTERRUPTED = 130
@@ -17,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command and its arguments; those of the process when None.
 
     Returns:
-        What the command returns; 2 after a `ValueError` or a file that can't be read or written, which is printed as one line; 130
-        after Ctrl-C. Every other exception is a defect and leaves with its traceback, and with `--debug` so do these.
+        What the command returns; 2 after a `ValueError` or a file that can't be read or written or a full disk, which is printed as
+        one line; 130 after Ctrl-C. Every other exception is a defect and leaves with its traceback, and with `--debug` so do these.
 
     Raises:
         SystemExit: the parser's own, code 2, for arguments it does not know.
@@ -33,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"chestseg: error: {' '.join(str(error).split())}", file=sys.stderr)
         return MISTAKE
     except OSError as error:
-        if debug or error.filename is None:
+        if debug or (error.filename is None and error.errno not in FULL):
             raise
-        print(f"chestseg: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        named = "" if error.filename is None else f"{error.filename}: "
+        remedy = ": make room and start it again" if error.errno in FULL else ""
+        print(f"chestseg: error: {named}{error.strerror}{remedy}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         if debug:

@@ -27,6 +27,7 @@ def run(
     workers: int | None = None,
     cpus: int | None = None,
     gpus: float | None = None,
+    window: tuple[float, float] | None = None,
 ) -> int:
     """Segment what a bundle is for; the same command again goes on where it was stopped and tries again what failed.
 
@@ -43,6 +44,7 @@ def run(
         workers: processes; as many as the cluster has room for when None.
         cpus: threads of each.
         gpus: share of a GPU for each.
+        window: as for `chestseg predict`.
 
     Returns:
         0, or 1 when a case could not be segmented: its row in the table says why.
@@ -51,7 +53,7 @@ def run(
         ValueError: nothing can be done.
     """
     bundle = open_bundle(model, tracking_uri)
-    settings = BatchSettings(output, tuple(formats or ()), device, precision, memory_gb, series)
+    settings = BatchSettings(output, tuple(formats or ()), device, precision, memory_gb, series, window)
     try:
         rows = batch_predict(files, bundle, settings, Workers(workers, cpus, gpus))
     except OSError as error:

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_batch_predict(commands)
     _add_segment(commands)
+    _add_series(commands)
     _add_dicomweb(commands)
     _add_promote(commands)
     _add_sync(commands)
@@ -104,6 +105,8 @@ def _add_segmenting(command: argparse.ArgumentParser, files: str) -> None:
     command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
     shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
+    shown = "NIfTI files that do not hold HU: their lowest and highest value, which become the ends of the model's window (--window=-1,1)"
+    command.add_argument("--window", type=_window, metavar="LOW,HIGH", help=shown)
     _add_model(command)
 
 
@@ -127,6 +130,12 @@ def _add_segment(commands: Commands) -> None:
     command.add_argument("--token-file", metavar="FILE", help="holds the token and nothing else; else the variable CHESTSEG_TOKEN is shown")
     command.add_argument("--series", choices=("strict", "repair"), help="as for predict (default: the endpoint's setting)")
     command.add_argument("--at-once", type=int, default=4, metavar="N", help="requests that are under way together (default: 4)")
+
+
+def _add_series(commands: Commands) -> None:
+    command = _add(commands, "series", "say what reading the CT series of a folder or zip would find, refuse and repair")
+    command.add_argument("path", metavar="PATH", help="folder, zip or enhanced multi-frame file; also a URI")
+    command.add_argument("--json", dest="as_json", action="store_true", help="print what was found for machines")
 
 
 def _add_dicomweb(commands: Commands) -> None:
@@ -180,6 +189,11 @@ def _add_drill(commands: Commands) -> None:
     command = _add(commands, "drill", "kill a training's workers, nodes, driver and servers on a simulated cluster, and say what was lost")
     command.add_argument("--short", action="store_true", help="a worker and the driver only")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
+
+
+def _window(text: str) -> tuple[float, float]:
+    low, high = map(float, text.split(","))
+    return low, high
 
 
 def _names(text: str) -> tuple[str, ...]:

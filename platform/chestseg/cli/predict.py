@@ -12,7 +12,7 @@ from chestseg.inference.inputs import case_names, list_images
 from chestseg.inference.locate import open_bundle
 from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
-from chestseg.inference.volume_inputs import list_volumes, read_volumes
+from chestseg.inference.volume_inputs import NO_WINDOW, list_volumes, read_volumes, said_greys
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.inference.write import Results
 from chestseg.inference.write_volume import VolumeResults
@@ -34,6 +34,7 @@ def run(
     tracking_uri: str | None = None,
     memory_gb: float = 4.0,
     series: Literal["strict", "repair"] = "strict",
+    window: tuple[float, float] | None = None,
 ) -> int:
     """Segment what a bundle is for: radiographs (DICOM, PNG, JPEG), or volumes (NIfTI, folders and zips of DICOM series).
 
@@ -49,6 +50,7 @@ def run(
         tracking_uri: where MLflow keeps a `models:/` URI.
         memory_gb: volumes: main memory for the whole process.
         series: volumes: whether a DICOM series with gaps, duplicates or a tilted gantry is refused or repaired.
+        window: volumes: the lowest and highest value of NIfTI files that do not hold HU.
 
     Returns:
         0, or 1 when a case could not be read.
@@ -58,12 +60,14 @@ def run(
     """
     bundle = open_bundle(model, tracking_uri)
     volumes = isinstance(bundle.spec.preprocessing, VolumePreprocessing)
+    if window and not volumes:
+        raise ValueError(NO_WINDOW)
     files = [str(here(name)) for name in files]
     try:
         with results(output) as folder:
             if volumes:
                 predictor = VolumePredictor(bundle, device=device, precision=precision, memory_gb=memory_gb)
-                done, of = _segment_volumes(files, bundle, predictor, str(folder), formats or ("nifti", "json"), series)
+                done, of = _segment_volumes(files, bundle, predictor, str(folder), formats or ("nifti", "json"), series, window)
             else:
                 radiograph_predictor = Predictor(bundle, device=device, precision=precision)
                 done, of = _segment_radiographs(files, bundle, radiograph_predictor, str(folder), formats or ("png", "json"))
@@ -99,16 +103,18 @@ def _segment_volumes(
     output: str,
     formats: Sequence[str],
     series: Literal["strict", "repair"],
+    window: tuple[float, float] | None,
 ) -> tuple[int, int]:
     """As of radiographs; a bar tells of each volume's patches."""
     results = VolumeResults(output, formats, _named(bundle), predictor.preprocessing.window)
+    greys = said_greys(window, predictor.preprocessing)
     refused: list[str] = []
 
     def refuse(line: str) -> None:
         refused.append(line)
         _refuse(line)
 
-    for case in read_volumes(list_volumes(files), refuse, series):
+    for case in read_volumes(list_volumes(files), refuse, series, greys):
         with tqdm(desc=case.name, unit="patch", leave=False, delay=2) as bar:
 
             def show(done: int, of: int, bar: tqdm = bar) -> None:

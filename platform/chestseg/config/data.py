@@ -34,6 +34,13 @@ class Source(Strict):
     window: tuple[float, float] | None = None
     """Volumes whose values are not HU: the lowest and highest value, mapped to the ends of `data.window`; null takes values as HU."""
 
+    @field_validator("window")
+    @classmethod
+    def _rising(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and window[0] >= window[1]:
+            raise ValueError(f"{list(window)}: the lowest value comes first")
+        return window
+
 
 class Data(Strict):
     """Sources, the prepared dataset made of them, and its split by patient."""
@@ -110,7 +117,9 @@ class VolumeData(Data):
     window: tuple[float, float] = (-1000.0, 400.0)
     """Lowest and highest HU: what is below or above, padding included, is clipped. 256 grey levels lie between."""
     series: Literal["strict", "repair"] = "strict"
-    """What to do with a DICOM series with gaps, duplicates or a tilted gantry: quarantine it, or resample it and say so."""
+    """What to do with a DICOM series with gaps, duplicates or a tilted gantry: quarantine it, or resample it and say so.
+
+    Outlines of `ricord` lie on slices as they were: where those must be resampled, as under a tilted gantry, `repair` quarantines too."""
 
     @classmethod
     def readers(cls) -> tuple[str, ...]:

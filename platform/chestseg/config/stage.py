@@ -102,7 +102,8 @@ class Stage(Strict, ABC):
     augmentation: float = Field(default=1.0, ge=0, le=2)
     """Strength of augmentation, 0 none, 1 the paper's."""
     frozen: tuple[Literal["encoder", "batch_norm"], ...] = ()
-    """`encoder`: its weights do not move. `batch_norm`: running statistics are used and kept, its scale and shift still learn."""
+    """`encoder`: its weights do not move. `batch_norm`: the running statistics of the encoder's layers are used and kept, while their scale
+    and shift, and all of the decoder's, still learn."""
     swa: Swa | None = None
     early_stop: int | None = Field(default=None, ge=1)
     """End the stage after so many epochs without a better validation Dice."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from chestseg.config import Data, Source
 from chestseg.config.location import is_uri
 from chestseg.data.audit import audit
+from chestseg.data.basis import basis_of
 from chestseg.data.cases import CaseSource, LeftOut
 from chestseg.data.folds import read_folds
 from chestseg.data.manifest import build_manifest, write_table
@@ -120,7 +121,7 @@ def publish(preparation: Preparation) -> PrepareReport:
     with whole_file(folder / "report.json") as temporary:
         temporary.write_text(report.model_dump_json(indent=1))
     _remove_strays(preparation)
-    marker = {"format": FORMAT, **kind_of(data).settings, "dataset_hash": report.dataset_hash, "split": data.split}
+    marker = {"format": FORMAT, **kind_of(data).settings, "dataset_hash": report.dataset_hash, "split": data.split, "basis": basis_of(data)}
     with whole_file(folder / "prepared.json") as temporary:
         temporary.write_text(json.dumps(marker))
     return report

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from chestseg.config import Data, Spacing
 from chestseg.config.location import is_uri
+from chestseg.data.basis import differences
 from chestseg.data.manifest import dataset_hash
 from chestseg.storage.copies import node_copy, place_of
 from chestseg.storage.objects import Objects
@@ -67,6 +68,8 @@ class PreparedDataset:
 
     def __init__(self, folder: Path, table: pa.Table, facts: dict[str, Any]) -> None:
         self.folder, self.table, self.hash, self.split = folder, table, str(facts["dataset_hash"]), dict[str, float](facts["split"])
+        self.basis: dict[str, Any] = facts.get("basis", {})
+        """As `basis_of` made it; empty of a dataset that an earlier version prepared."""
 
     @classmethod
     def open(cls, path: str | Path, *, arrays: bool = True) -> Self:
@@ -119,7 +122,7 @@ class PreparedDataset:
             self.folder = node_copy(self.uri, MARKER, require_own_manifest)
 
     def require_split(self, data: Data) -> None:
-        """Refuse an experiment of the other kind, or whose split is not the one that was prepared.
+        """Refuse an experiment of the other kind, or whose split or labels are not those that were prepared.
 
         Raises:
             ValueError: names the key and the remedy.
@@ -129,6 +132,8 @@ class PreparedDataset:
         for key, value in data.split.items():
             if self.split.get(key, value) != value:
                 raise ValueError(f"{self.folder} was prepared with data.{key} {self.split[key]}, now it is {value}: {REMEDY} again")
+        for difference in differences(self.basis, data):
+            raise ValueError(f"{self.folder} was prepared with {difference}: {REMEDY} again")
 
     def __len__(self) -> int:
         return len(self.table)

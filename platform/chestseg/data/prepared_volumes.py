@@ -38,7 +38,7 @@ class PreparedVolumes(PreparedDataset):
         """HU of grey 0 and of grey 255."""
 
     def require_split(self, data: Data) -> None:
-        """Refuse an experiment of the other kind, or whose split, window or spacings are not what was prepared.
+        """Refuse an experiment of the other kind, or whose split, labels, window or spacings are not what was prepared.
 
         Raises:
             ValueError: names the key and the remedy.

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from chestseg.arrays.grid import Grid
+from chestseg.arrays.hu import Greys, require_hu
 from chestseg.arrays.volume import Volume
 from chestseg.config import VolumeData
 from chestseg.data.ricord_annotations import OutlineFile
 from chestseg.dicom.series import read_series
 from chestseg.nifti import read_nifti, read_nifti_labels
 
-AIR_BELOW = -200
-"""HU: air and lungs lie far below, so no CT of a chest has all its values above."""
 GREY = (0.0, 255.0)
 SAME_PLACE = 0.1
 """Voxels of an image and its mask lie within this share of the shortest voxel edge: headers are rounded, patients are not moved."""
@@ -136,30 +135,23 @@ class VolumeSource:
 
     def _hu(self, values: np.ndarray, window: tuple[float, float]) -> tuple[np.ndarray, tuple[str, ...]]:
         """Values as HU, and a note where they were not."""
-        low, high = float(values.min()), float(values.max())
+        greys = self._greys(values, window)
+        try:
+            if greys:
+                return greys.to_hu(values), (greys.note,)
+            require_hu(values)
+        except ValueError as error:
+            remedy = "" if greys else ": give the source's `window`, the lowest and highest value"
+            raise ValueError(f"{self.image}: {error}{remedy}") from None
+        return values, ()
+
+    def _greys(self, values: np.ndarray, window: tuple[float, float]) -> Greys | None:
+        """What the values are where the source or its reader says that they are not HU."""
         if self.window is not None:
-            ends, onto = self.window, window
-            slack = (ends[1] - ends[0]) / 100
-            if low < ends[0] - slack or high > ends[1] + slack:
-                raise ValueError(
-                    f"{self.image}: values from {low:g} to {high:g} go beyond the source's `window` {list(ends)}: correct it, "
-                    "or leave it out if they are HU"
-                )
-        elif self.grey_hu is not None and low >= GREY[0] and high <= GREY[1]:
-            ends, onto = GREY, self.grey_hu
-        elif low > AIR_BELOW:
-            raise ValueError(
-                f"{self.image}: values from {low:g} to {high:g} are not HU, which for air are near -1000: "
-                "give the source's `window`, the lowest and highest value"
-            )
-        else:
-            return values, ()
-        scale = (onto[1] - onto[0]) / (ends[1] - ends[0])
-        hu = values.astype(np.float32)
-        hu -= ends[0]
-        hu *= scale
-        hu += onto[0]
-        return hu, (f"values {ends[0]:g} to {ends[1]:g} taken as {onto[0]:g} to {onto[1]:g} HU",)
+            return Greys(self.window, window)
+        if self.grey_hu is not None and values.min() >= GREY[0] and values.max() <= GREY[1]:
+            return Greys(GREY, self.grey_hu)
+        return None
 
 
 def _size(grid: Grid) -> str:

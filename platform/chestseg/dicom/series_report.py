@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Mode = Literal["strict", "repair"]
+"""How a series is read. What either would do without reading it, `report_series` and `chestseg series` say."""
 
 Level = Literal["note", "repairable", "fatal"]
 """A note changes no voxel; what is repairable is refused in strict mode; what is fatal is refused in both."""
@@ -75,7 +76,7 @@ class SeriesReport:
         ]
         if not worst:
             return None
-        more = f" (and {len(worst) - 1} more findings: see the report)" if len(worst) > 1 else ""
+        more = f" (and {len(worst) - 1} more findings: `chestseg series` shows them)" if len(worst) > 1 else ""
         return f"{self.name}: {worst[0].refusal()}{more}"
 
     @property

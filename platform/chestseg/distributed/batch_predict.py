@@ -21,6 +21,7 @@ from chestseg.files import exclusive, remove_unfinished
 from chestseg.inference.batch_items import Item, list_ct, list_radiographs
 from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Markers, Row, begin, write_table
 from chestseg.inference.batch_worker import BatchSettings, BatchWorker, refused, segments_volumes
+from chestseg.inference.volume_inputs import NO_WINDOW
 from chestseg.inference.write import FORMATS
 from chestseg.inference.write_volume import FORMATS as VOLUME_FORMATS
 
@@ -94,13 +95,16 @@ def _checked(settings: BatchSettings, volumes: bool) -> BatchSettings:
     unknown = [name for name in settings.formats if name not in known]
     if unknown:
         raise ValueError(f"format {unknown[0]!r}: choose from {', '.join(known)}")
+    if settings.window and not volumes:
+        raise ValueError(NO_WINDOW)
     formats = settings.formats or (("nifti", "json") if volumes else ("png", "json"))
     return BatchSettings(**{**vars(settings), "formats": tuple(sorted(set(formats))), "output": str(Path(settings.output).absolute())})
 
 
 def _about(bundle: Bundle, settings: BatchSettings) -> dict[str, Any]:
     """What a batch that goes on must have in common with the one that was begun."""
-    decides = {"formats": list(settings.formats), "precision": settings.precision, "series": settings.series}
+    window = list(settings.window) if settings.window else None
+    decides = {"formats": list(settings.formats), "precision": settings.precision, "series": settings.series, "window": window}
     return {"model": bundle.spec.name, "version": bundle.digest} | decides
 
 

@@ -109,8 +109,11 @@ def _write(row: dict[str, Any], prepared: str, sources: tuple[str, ...], start: 
             _put_shard(shard, prepared)
         else:
             write_shard(shard, Path(prepared))
-    except (OSError, StorageError) as error:
+    except StorageError as error:
         return {"cases": 0, "error": str(error)}
+    except OSError as error:
+        # `whole_folder` has named the shard's folder where the system named no file.
+        return {"cases": 0, "error": f"{error.filename or prepared}: {error.strerror or error}"}
     return {"cases": len(shard.cases), "error": ""}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chestseg.arrays.hu import Greys
 from chestseg.bundle import Bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.dicom.series import Mode, read_series
@@ -13,7 +14,7 @@ from chestseg.inference.batch_items import Item
 from chestseg.inference.batch_results import RLE, Markers, Row
 from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
-from chestseg.inference.volume_inputs import VolumeInput, read_place
+from chestseg.inference.volume_inputs import VolumeInput, read_place, said_greys
 from chestseg.inference.volume_predictor import VolumePredictor
 from chestseg.inference.write import Results, describe
 from chestseg.inference.write_volume import VolumeResults, describe_volume
@@ -38,6 +39,8 @@ class BatchSettings:
     memory_gb: float = 4.0
     """Volumes: for the whole process."""
     series: Mode = "strict"
+    window: tuple[float, float] | None = None
+    """Volumes: the lowest and highest value of NIfTI files that do not hold HU."""
 
 
 def segments_volumes(bundle: Bundle) -> bool:
@@ -65,7 +68,8 @@ class BatchWorker:
         if segments_volumes(bundle):
             predictor = VolumePredictor(bundle, device=device, precision=precision, memory_gb=settings.memory_gb)
             results = VolumeResults(self.output, settings.formats, self.named, predictor.preprocessing.window)
-            self._do = _Volumes(predictor, results, settings.series)
+            greys = said_greys(settings.window, predictor.preprocessing)
+            self._do = _Volumes(predictor, results, settings.series, greys)
         else:
             self._do = _Radiographs(
                 Predictor(bundle, device=device, precision=precision), Results(self.output, settings.formats, self.named)
@@ -127,8 +131,8 @@ class _Radiographs:
 
 
 class _Volumes:
-    def __init__(self, predictor: VolumePredictor, results: VolumeResults, mode: Mode) -> None:
-        self.predictor, self.results = predictor, results
+    def __init__(self, predictor: VolumePredictor, results: VolumeResults, mode: Mode, greys: Greys | None) -> None:
+        self.predictor, self.results, self.greys = predictor, results, greys
         self.mode: Mode = mode
 
     def __call__(self, item: Item) -> Iterator[Row]:
@@ -146,7 +150,7 @@ class _Volumes:
 
     def _read(self, item: Item, refusals: list[str]) -> Iterator[VolumeInput]:
         if item.series is None:
-            yield from read_place(item.name, item.path, refusals.append, self.mode)
+            yield from read_place(item.name, item.path, refusals.append, self.mode, self.greys)
         else:
             series = read_series(item.series, self.mode)
             yield VolumeInput(item.name, Path(item.source), series.volume, series)

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chestseg.arrays.hu import Greys, require_hu
 from chestseg.arrays.volume import Volume
 from chestseg.dicom.series import Mode, Series, SeriesFiles, list_series, read_series
 from chestseg.inference.inputs import MAGIC, PREAMBLE
 from chestseg.inference.unzip import unzipped
 from chestseg.nifti import read_nifti
+from chestseg.preprocessing import VolumePreprocessing
 
 NIFTI = (".nii.gz", ".nii")
 ZIP = ".zip"
 DICOM = (".dcm", ".dicom")
+OPTION = "--window"
+NO_WINDOW = f"{OPTION} is for volumes, and this model segments radiographs, whose files say what their values are: leave it out"
 SHOWN = 3
 DIGITS = 12
 
@@ -52,7 +56,9 @@ def list_volumes(named: Sequence[str | Path]) -> list[Path]:
     return list(found)
 
 
-def read_volumes(places: Sequence[Path], refused: Callable[[str], None], mode: Mode = "strict") -> Iterator[VolumeInput]:
+def read_volumes(
+    places: Sequence[Path], refused: Callable[[str], None], mode: Mode = "strict", greys: Greys | None = None
+) -> Iterator[VolumeInput]:
     """Read volume after volume, each when it is asked for.
 
     A series is named after its place, and by twelve digits of the SHA-256 of its UID where the place holds several.
@@ -61,15 +67,18 @@ def read_volumes(places: Sequence[Path], refused: Callable[[str], None], mode: M
         places: of `list_volumes`.
         refused: called with one line for each place or series that can't be read; the others are read.
         mode: what to do about gaps, duplicates, a tilted gantry and the like in a series, as for `read_series`.
+        greys: what NIfTI files hold, where that is not HU.
     """
     for name, place in zip(place_names(places), places, strict=True):
         try:
-            yield from read_place(name, place, refused, mode)
+            yield from read_place(name, place, refused, mode, greys)
         except ValueError as error:
             refused(" ".join(str(error).split()))
 
 
-def read_place(name: str, place: Path, refused: Callable[[str], None], mode: Mode = "strict") -> Iterator[VolumeInput]:
+def read_place(
+    name: str, place: Path, refused: Callable[[str], None], mode: Mode = "strict", greys: Greys | None = None
+) -> Iterator[VolumeInput]:
     """Read the volumes of one place, as `read_volumes` does, which calls it `name`.
 
     Raises:
@@ -78,13 +87,51 @@ def read_place(name: str, place: Path, refused: Callable[[str], None], mode: Mod
     if place.is_dir():
         yield from _read_series(name, place, dicom_files(place), refused, mode)
     elif place.name.lower().endswith(NIFTI):
-        yield VolumeInput(name, place, read_nifti(place), None)
+        remedy = f"turn them into HU, or say by {OPTION} which values are the lowest and the highest"
+        yield VolumeInput(name, place, read_hu(place, str(place), remedy, greys), None)
     elif place.name.lower().endswith(ZIP):
         with unzipped(place) as folder:
             named = functools.partial(_say_of, str(folder), str(place), refused)
             yield from _read_series(name, place, sorted(folder.iterdir()), named, mode)
     else:
         yield from _read_series(name, place, [place], refused, mode)
+
+
+def said_greys(window: tuple[float, float] | None, preprocessing: VolumePreprocessing) -> Greys | None:
+    """What `--window` says of NIfTI files: its ends are those of the model's window, as `prepare` takes those of a source.
+
+    Raises:
+        ValueError: the ends are in the wrong order.
+    """
+    if window is None:
+        return None
+    if window[0] >= window[1]:
+        raise ValueError(f"{OPTION} {window[0]:g},{window[1]:g}: the lowest value comes first")
+    return Greys(window, preprocessing.window, OPTION)
+
+
+def read_hu(source: Path | bytes, name: str, remedy: str, greys: Greys | None = None) -> Volume:
+    """Read a NIfTI file of HU, or of `greys` that become HU.
+
+    A volume that is not HU is segmented without complaint, and wrongly: it is refused as `prepare` refuses it.
+
+    Args:
+        source: a path or the bytes of a file, as for `read_nifti`.
+        name: what errors call it.
+        remedy: what the user can do about values that are not HU.
+        greys: what the values are; HU when None.
+
+    Raises:
+        ValueError: as `read_nifti`, and for values that are not what they should be; one line that begins with the name.
+    """
+    volume = read_nifti(source, name)
+    try:
+        if greys:
+            return Volume(greys.to_hu(volume.values), volume.grid)
+        require_hu(volume.values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}{'' if greys else f': {remedy}'}") from None
+    return volume
 
 
 def dicom_files(folder: Path) -> list[Path]:

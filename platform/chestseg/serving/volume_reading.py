@@ -11,8 +11,8 @@ from chestseg.arrays.grid import Grid
 from chestseg.dicom.series import Mode, read_series, report_series
 from chestseg.files import NoSpace, sha256_of
 from chestseg.inference.unzip import unzipped
-from chestseg.inference.volume_inputs import VolumeInput, list_ct_series
-from chestseg.nifti import read_nifti, read_nifti_grid
+from chestseg.inference.volume_inputs import VolumeInput, list_ct_series, read_hu
+from chestseg.nifti import read_nifti_grid
 
 NAME = "upload"
 """What errors call it."""
@@ -90,7 +90,7 @@ def read(folder: Path, kind: str, mode: Mode) -> Source:
     try:
         if kind == "nifti":
             [file] = folder.iterdir()
-            return Source(VolumeInput(NAME, Path(NAME), read_nifti(file, NAME), None), ())
+            return Source(VolumeInput(NAME, Path(NAME), read_hu(file, NAME, "turn them into HU and send it again"), None), ())
         series = read_series(folder, mode)
         _require_a_patients_size(series.volume.grid)
         [(_, chosen), *_] = list_ct_series(NAME, folder, sorted(folder.iterdir()))

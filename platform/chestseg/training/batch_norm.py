@@ -50,6 +50,8 @@ class BatchNorms:
 
     def fold(self, before: torch.Tensor, recorded: torch.Tensor) -> None:
         """Continue the running average from `before` (width,) over `recorded` (micro-batches, width), in order."""
+        if not self.width:
+            return  # empty vectors, which need not lie on the device of `recorded`
         running = before
         for statistics in recorded:
             running = torch.lerp(running, statistics, self.weights)
