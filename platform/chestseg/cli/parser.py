@@ -93,7 +93,7 @@ def _add_predict(commands: Commands) -> None:
 
 def _add_batch_predict(commands: Commands) -> None:
     command = _add(commands, "batch-predict", "segment whole archives on a cluster: one table, a mask a study, resumable")
-    _add_segmenting(command, "files, folders and patterns as for predict; or a manifest: Parquet or CSV with a column `image`")
+    _add_segmenting(command, "files, folders, patterns and URIs as for predict; or a manifest: Parquet or CSV with a column `image`")
     command.add_argument("--workers", type=int, metavar="N", help="processes (default: as many as the cluster has room for)")
     command.add_argument("--cpus", type=int, metavar="N", help="threads of each (default: radiographs 1, volumes all of a machine's)")
     command.add_argument("--gpus", type=float, metavar="SHARE", help="of a GPU for each, e.g. 0.5 (default: 1 where there are any)")
@@ -101,7 +101,7 @@ def _add_batch_predict(commands: Commands) -> None:
 
 def _add_segmenting(command: argparse.ArgumentParser, files: str) -> None:
     command.add_argument("files", nargs="+", metavar="FILE", help=files)
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder or URI of the results")
     shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
     _add_model(command)
