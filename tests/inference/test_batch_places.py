@@ -14,7 +14,7 @@ import pytest
 from chestseg.bundle import Bundle, save_bundle
 from chestseg.dicom.write_series import write_series
 from chestseg.inference.batch_items import Item, list_ct, list_radiographs
-from chestseg.inference.batch_results import BucketMarkers, held_results
+from chestseg.inference.batch_output import BucketMarkers, held_results
 from chestseg.inference.batch_worker import BatchSettings, BatchWorker
 from chestseg.storage.copies import NothingThere, scratch
 from chestseg.storage.objects import PATIENCE, Objects

@@ -19,7 +19,8 @@ from chestseg.config.location import a_folder, absolute
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.data_tasks import largest, quiet, task_memory
 from chestseg.inference.batch_items import Item, list_ct, list_radiographs
-from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Row, held_results, write_table
+from chestseg.inference.batch_output import held_results
+from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Row, write_table
 from chestseg.inference.batch_worker import BatchSettings, BatchWorker, refused, segments_volumes
 from chestseg.inference.write import FORMATS
 from chestseg.inference.write_volume import FORMATS as VOLUME_FORMATS

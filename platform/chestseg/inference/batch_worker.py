@@ -10,7 +10,8 @@ from chestseg.bundle import Bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.dicom.series import Mode, read_series
 from chestseg.inference.batch_items import Item
-from chestseg.inference.batch_results import RLE, Row, worker_results
+from chestseg.inference.batch_output import worker_results
+from chestseg.inference.batch_results import RLE, Row
 from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.volume_inputs import VolumeInput, read_place
