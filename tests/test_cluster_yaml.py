@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,23 @@ def test_the_dashboard_is_on_loopback_and_every_node_has_the_token(launcher):
     assert "--dashboard-host=127.0.0.1" in start
     assert "~/.ray/auth_token" in launcher["file_mounts"]
     assert any("RAY_AUTH_MODE=token" in command for command in launcher["setup_commands"])
+
+
+def test_every_node_can_import_the_apps_that_serve_yaml_names(launcher, tmp_path):
+    [exported] = [command for command in launcher["setup_commands"] if "PYTHONPATH=" in command]
+    on_path = re.findall(r"PYTHONPATH=(\S+)", exported)
+    for remote, local in launcher["file_mounts"].items():
+        if not local.startswith("~"):
+            place = tmp_path / remote.removeprefix("~/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(ROOT / local)
+    [home] = [folder.replace("$HOME", str(tmp_path)) for folder in on_path]
+    deployed = yaml.safe_load((ROOT / "serve_apps" / "serve.yaml").read_text())["applications"]
+    modules = [app["import_path"].partition(":")[0] for app in deployed]
+    assert len(modules) == 2
+    # The folder `platform` lies there, too, and must not take the place of Python's own.
+    program = f"import importlib.util as u, platform; platform.system(); assert all(map(u.find_spec, {modules}))"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": home}, check=True)
 
 
 def test_what_it_mounts_of_the_checkout_exists(launcher):
