@@ -97,6 +97,17 @@ def test_every_start_mounts_the_same_bucket_with_the_nodes_own_rights(launcher):
     assert order.index(mounts[0]) < next(place for place, command in enumerate(order) if "ray start" in command)
 
 
+def test_a_worker_watches_for_its_clouds_notice_without_hindering_its_start(launcher):
+    order = launcher["worker_start_ray_commands"]
+    [place] = [place for place, command in enumerate(order) if "-m chestseg.distributed.notice_watch" in command]
+    assert place > next(place for place, command in enumerate(order) if "ray start" in command)
+    assert order[place].startswith("nohup ") and order[place].endswith("2>&1 < /dev/null &")
+    arguments = re.findall(r"notice_watch (.*?) >", order[place])[0].split()
+    assert arguments == ["--address", "$RAY_HEAD_IP:6379"]
+    # The one before is ended by a command of its own, whose pattern does not fit itself.
+    assert "pkill" in order[place - 1] and "notice_watch" not in order[place - 1]
+
+
 def test_packages_are_the_versions_tested(launcher):
     installs = [command for key in ("setup", "head_setup") for command in launcher[f"{key}_commands"] if "pip install" in command]
     assert len(installs) == 2 and all("--constraint ~/chestseg/constraints.txt ~/chestseg" in command for command in installs)

@@ -18,6 +18,7 @@ from chestseg.cli.parser import build_parser
 from chestseg.config import load_experiment
 from chestseg.config.serving import CtServing
 from chestseg.config.sweep import load_sweep
+from chestseg.distributed import notice_watch
 from tests import deployed
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +130,15 @@ def test_rays_nodes_ask_for_the_token_and_are_of_one_version(manifest):
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["enableInTreeAutoscaling"] is True
     assert all(group["minReplicas"] < group["maxReplicas"] for group in cluster["workerGroupSpecs"])
+
+
+@pytest.mark.parametrize("manifest", deployed.RAY, ids=deployed.name_of)
+def test_a_worker_that_is_to_go_has_the_time_to_leave(manifest):
+    for group in deployed.ray_cluster(manifest)["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert command[:3] == ["python", "-m", notice_watch.__name__] and command[3] == "--leave"
+        assert int(command[4]) < pod["terminationGracePeriodSeconds"]
 
 
 def prepare_job():
