@@ -121,7 +121,7 @@ def _add_segment(commands: Commands) -> None:
     command = _add(commands, "segment", "have radiographs or volumes segmented by a running endpoint")
     command.add_argument("files", nargs="+", metavar="FILE", help="as for predict: what the endpoint segments")
     command.add_argument("--url", required=True, metavar="URL", help="of the app, such as https://chest.example/cxr")
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder or URI of the results")
     shown = "radiographs: json,png,overlay,dicom (default: png,json); volumes: json,nifti,seg,png,zip,image (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
     command.add_argument("--token-file", metavar="FILE", help="holds the token and nothing else; else the variable CHESTSEG_TOKEN is shown")
