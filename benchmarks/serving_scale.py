@@ -12,10 +12,6 @@ and go, not what they bring.
 import argparse
 import contextlib
 import itertools
-import json
-import os
-import secrets
-import subprocess
 import tempfile
 import threading
 import time
@@ -29,12 +25,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import yaml
-from benchmarks.serving import BIN, make_bundle, until
+from benchmarks.serving import make_bundle
 from benchmarks.serving_apps import pictures, serving
 
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
-from tests.servers import free_port
+from chestseg.distributed.simulated_autoscaler import AutoscaledCluster
 from tests.serving.ct_app import tiny_ct
 from tests.serving.volumes_sent import nifti
 
@@ -46,8 +42,6 @@ SHAPE = (64, 96, 96)
 GRID = Grid.upright(SHAPE, (4.0, 4.0, 4.0))
 PEAK_S, LONGEST_S, AFTER_S = 30.0, 900.0, 300.0
 """With all replicas; longest wait for them; longest wait until all that came are gone."""
-HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
-PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 
 
 class Sample(NamedTuple):
@@ -94,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scale-") as folder, contextlib.ExitStack() as closing:
         work = Path(folder)
         least, settings = settings_of(chosen.app, work, chosen.nodes)
-        env = closing.enter_context(autoscaled_head(work)) if chosen.nodes else {}
+        env = closing.enter_context(autoscaled_head()).driver_env if chosen.nodes else {}
         apps = closing.enter_context(serving({chosen.app: settings}, work, env))
         root = psutil.Process() if chosen.nodes else apps.process
         load, samples, ends = Load(), list[Sample](), threading.Event()
@@ -130,44 +124,12 @@ def settings_of(app: str, work: Path, nodes: bool) -> tuple[int, dict[str, Any]]
     return 0, {"model": str(tiny_ct(work / "bundle").folder), "replicas": replicas, "compute": whole, "jobs": jobs}
 
 
-@contextlib.contextmanager
-def autoscaled_head(work: Path) -> Iterator[dict[str, str]]:
-    """A head of one CPU whose autoscaler adds nodes of one; what to give `serve run`."""
-    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="ray-"))
-    (folder / "token").write_text(secrets.token_hex(32))
-    provider = {"type": "external", "module": PROVIDER, "gcs_address": f"127.0.0.1:{port}", "head_node_id": HEAD}
-    provider |= dict.fromkeys(
-        ("launch_multiple", "use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check", "foreground_node_launch"), True
-    )
-    kinds = {"ray.head.default": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}}
-    kinds |= {"worker": {"resources": {"CPU": 1, "object_store_memory": 10**8}, "node_config": {}, "min_workers": 0, "max_workers": MOST}}
-    config: dict[str, Any] = {"cluster_name": "fake", "max_workers": MOST, "idle_timeout_minutes": 0.25, "provider": provider}
-    config |= {"available_node_types": kinds, "head_node_type": "ray.head.default"}
-    config |= {"upscaling_speed": 1.0, "auth": {}, "docker": {}, "initialization_commands": [], "setup_commands": [], "file_mounts": {}}
-    config |= {"head_setup_commands": [], "worker_setup_commands": [], "head_start_ray_commands": [], "worker_start_ray_commands": []}
-    config |= {"cluster_synced_files": [], "file_mounts_sync_continuously": False, "rsync_exclude": [], "rsync_filter": []}
-    (work / "autoscaler.yaml").write_text(json.dumps(config | {"head_node": {}, "worker_nodes": {}}))
-    env = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_FAKE_CLUSTER": "1"}
-    env |= {"RAY_worker_niceness": "0"}
-    env |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
-    own = {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD, "RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_enable_autoscaler_v2": "1"}
-    command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=1", f"--port={port}", "--object-store-memory=100000000"]
-    command += [f"--autoscaling-config={work / 'autoscaler.yaml'}", "--include-dashboard=False", f"--temp-dir={folder / 'r'}"]
-    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": f"{Path.cwd() / 'platform'}{os.pathsep}{Path.cwd()}"}
-    with (work / "head.log").open("w") as log:
-        head = subprocess.Popen(command, env=os.environ | path | env | own, stdout=log, stderr=log)
-    try:
-        until(lambda: head.poll() is not None or "--block" in (work / "head.log").read_text(), "the head starts")
-        if head.poll() is not None:
-            raise RuntimeError((work / "head.log").read_text()[-3000:])
-        yield env | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-    finally:
-        started = psutil.Process(head.pid).children(recursive=True)
-        head.terminate()
-        head.wait(30)
-        for process in started:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+def autoscaled_head() -> AutoscaledCluster:
+    """A head of one CPU whose autoscaler adds nodes of one."""
+    kinds = {"head": {"resources": {"CPU": 1}}, "worker": {"resources": {"CPU": 1}, "min_workers": 0, "max_workers": MOST}}
+    launcher = {"cluster_name": "scale", "max_workers": MOST, "idle_timeout_minutes": 0.25}
+    launcher |= {"available_node_types": kinds, "head_node_type": "head"}
+    return AutoscaledCluster({"RAY_worker_niceness": "0", "PYTHONPATH": str(Path.cwd())}, launcher=launcher)
 
 
 def watch(root: psutil.Process, kind: str, load: Load, ends: threading.Event, samples: list[Sample]) -> None:

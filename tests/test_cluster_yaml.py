@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_every_start_mounts_the_same_bucket_with_the_nodes_own_rights(launcher):
     assert order.index(mounts[0]) < next(place for place, command in enumerate(order) if "ray start" in command)
 
 
+def test_a_worker_watches_for_its_clouds_notice_without_hindering_its_start(launcher):
+    order = launcher["worker_start_ray_commands"]
+    [place] = [place for place, command in enumerate(order) if "-m chestseg.distributed.notice_watch" in command]
+    assert place > next(place for place, command in enumerate(order) if "ray start" in command)
+    assert order[place].startswith("nohup ") and order[place].endswith("2>&1 < /dev/null &")
+    arguments = re.findall(r"notice_watch (.*?) >", order[place])[0].split()
+    assert arguments == ["--address", "$RAY_HEAD_IP:6379"]
+    # The one before is ended by a command of its own, whose pattern does not fit itself.
+    assert "pkill" in order[place - 1] and "notice_watch" not in order[place - 1]
+
+
 def test_packages_are_the_versions_tested(launcher):
     installs = [command for key in ("setup", "head_setup") for command in launcher[f"{key}_commands"] if "pip install" in command]
     assert len(installs) == 2 and all("--constraint ~/chestseg/constraints.txt ~/chestseg" in command for command in installs)
@@ -115,7 +127,9 @@ def test_the_job_it_shows_is_one(launcher):
     assert python == "python" and (ROOT / script).is_file()
     told = build_parser().parse_args([Path(script).stem, *arguments])
     experiment = load_experiment(ROOT / told.config_path, told.overrides)
-    assert all(folder.startswith("/shared/") for folder in (experiment.storage, experiment.data.prepared))
+    # Not in the folder where the bucket is mounted, which has no whole renames.
+    [bucket] = {bucket for start in launcher["worker_start_ray_commands"] for bucket in re.findall(r"s3fs (\S+) /shared", start)}
+    assert all(place.startswith(f"s3://{bucket}/") for place in (experiment.storage, experiment.data.prepared))
 
 
 def test_it_holds_no_secret():
@@ -127,6 +141,23 @@ def test_the_dashboard_is_on_loopback_and_every_node_has_the_token(launcher):
     assert "--dashboard-host=127.0.0.1" in start
     assert "~/.ray/auth_token" in launcher["file_mounts"]
     assert any("RAY_AUTH_MODE=token" in command for command in launcher["setup_commands"])
+
+
+def test_every_node_can_import_the_apps_that_serve_yaml_names(launcher, tmp_path):
+    [exported] = [command for command in launcher["setup_commands"] if "PYTHONPATH=" in command]
+    on_path = re.findall(r"PYTHONPATH=(\S+)", exported)
+    for remote, local in launcher["file_mounts"].items():
+        if not local.startswith("~"):
+            place = tmp_path / remote.removeprefix("~/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(ROOT / local)
+    [home] = [folder.replace("$HOME", str(tmp_path)) for folder in on_path]
+    deployed = yaml.safe_load((ROOT / "serve_apps" / "serve.yaml").read_text())["applications"]
+    modules = [app["import_path"].partition(":")[0] for app in deployed]
+    assert len(modules) == 2
+    # The folder `platform` lies there, too, and must not take the place of Python's own.
+    program = f"import importlib.util as u, platform; platform.system(); assert all(map(u.find_spec, {modules}))"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": home}, check=True)
 
 
 def test_what_it_mounts_of_the_checkout_exists(launcher):

@@ -18,6 +18,7 @@ from chestseg.cli.parser import build_parser
 from chestseg.config import load_experiment
 from chestseg.config.serving import CtServing
 from chestseg.config.sweep import load_sweep
+from chestseg.distributed import notice_watch
 from tests import deployed
 
 ROOT = Path(__file__).parent.parent
@@ -106,8 +107,16 @@ def test_the_image_is_pinned_to_the_versions_tested_and_not_root():
     assert re.findall(rf"{OURS}(\S+)", DOCKERFILE) == [f"{__version__}-gpu", f"{__version__}-cpu"]
 
 
+def build_context():
+    return [line for line in (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+
+def kept_of_the_build():
+    return {line[1:] for line in build_context() if line.startswith("!")}
+
+
 def test_the_build_sees_the_code_and_nothing_else():
-    kept = [line for line in (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    kept = build_context()
     assert kept[0] == "*"
     copied = re.findall(r"^COPY --chown=1000:100 (.+) \S+$", DOCKERFILE, re.MULTILINE)
     for name in " ".join(copied).split():
@@ -121,6 +130,15 @@ def test_rays_nodes_ask_for_the_token_and_are_of_one_version(manifest):
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["enableInTreeAutoscaling"] is True
     assert all(group["minReplicas"] < group["maxReplicas"] for group in cluster["workerGroupSpecs"])
+
+
+@pytest.mark.parametrize("manifest", deployed.RAY, ids=deployed.name_of)
+def test_a_worker_that_is_to_go_has_the_time_to_leave(manifest):
+    for group in deployed.ray_cluster(manifest)["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert command[:3] == ["python", "-m", notice_watch.__name__] and command[3] == "--leave"
+        assert int(command[4]) < pod["terminationGracePeriodSeconds"]
 
 
 def prepare_job():
@@ -166,6 +184,15 @@ def test_serve_runs_both_apps_where_the_ingress_finds_them():
     port = config["http_options"]["port"]
     answering = [pod for pod in deployed.PODS if pod.name.startswith("RayService")]
     assert answering and all(port in pod.ports for pod in answering)
+
+
+def test_the_image_has_the_apps_on_its_path():
+    [path] = re.findall(r"^ENV PYTHONPATH=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert f"WORKDIR {path}\n" in DOCKERFILE and "COPY --chown=1000:100 . .\n" in DOCKERFILE
+    [service] = deployed.of_kind("RayService")
+    modules = [app["import_path"].partition(":")[0] for app in yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]]
+    assert all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module in modules)
+    assert {module.partition(".")[0] for module in modules} <= kept_of_the_build()
 
 
 def test_jobs_of_volumes_are_where_every_node_finds_them():

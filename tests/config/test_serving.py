@@ -27,11 +27,17 @@ def test_the_command_lines_dots_are_groups() -> None:
         ({"front.min": "0"}, "somebody must listen"),
         ({"candidate.share": "1.5"}, "candidate.share"),
         ({"limits": 3, "limits.seconds": 3}, "limits is a group of keys"),
+        ({"cache": "s3://bucket/cache"}, "s3://bucket/cache: a URI where files are .*: give a folder that all nodes share"),
     ],
 )
 def test_what_is_refused(tree: dict[str, object], finding: str) -> None:
     with pytest.raises(ValidationError, match=finding):
         CxrServing.model_validate(tree)
+
+
+def test_jobs_lie_in_a_folder() -> None:
+    with pytest.raises(ValidationError, match="gs://bucket/jobs: a URI where files are .*: give a folder"):
+        CtServing.model_validate({"jobs.folder": "gs://bucket/jobs"})
 
 
 @pytest.mark.parametrize(("name", "record"), [("cxr", CxrServing), ("ct", CtServing)])

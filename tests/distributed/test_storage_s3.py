@@ -166,6 +166,25 @@ def test_evaluate_and_predict_take_uris(prepared: Job, tmp_path: Path) -> None:
     assert masks and masks == {str(p.relative_to(tmp_path / "masks")): p.read_bytes() for p in (tmp_path / "masks").rglob("*.png")}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # of its own defaults, when it is made
+def test_a_batch_takes_a_bucket_and_leaves_its_results_in_one(prepared: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model, output = str(prepared.local_run() / "bundle"), "s3://job/batch"
+    given = ["batch-predict", "s3://job/siim/dicom-images-test", "--model", model, "--device", "cpu", "--output", output]
+    assert main(given) == 0
+    [images] = (prepared.config.parent / "siim").glob("dicom-images-test")
+    assert main(["predict", str(images), "--model", model, "--device", "cpu", "--output", str(tmp_path / "masks")]) == 0
+    put = Objects(output)
+    masks = {name: put.read(name) for name in put.list() if name.endswith(".png")}
+    assert masks and masks == {str(p.relative_to(tmp_path / "masks")): p.read_bytes() for p in (tmp_path / "masks").rglob("*.png")}
+    assert put.read("table.csv").decode().count("s3://job/siim/dicom-images-test/") == len(masks)
+    torn = min(masks)
+    put.write(torn, masks[torn][:-10])
+    capfd.readouterr()
+    assert main(given) == 0
+    assert f"{len(masks)} items, {len(masks) - 1} finished: 1 to segment" in capfd.readouterr().err
+    assert put.read(torn) == masks[torn]
+
+
 @pytest.mark.drill
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster, s3: S3Server) -> None:
     more = settings(storage="s3://job/outage", tracking__uri=f"sqlite:///{prepared.config.parent}/outage.db")

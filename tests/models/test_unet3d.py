@@ -2,12 +2,15 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torchvision.models import get_model, get_model_weights
 
 from chestseg.config import UNet3DModel
+from chestseg.files import sha256_of
+from chestseg.models import unet3d
 from chestseg.models.registry import build_model
 from chestseg.models.segmenter import Segmenter
 
@@ -55,14 +58,29 @@ def test_the_whole_network_has_41_million_parameters() -> None:
 def test_every_tensor_of_the_encoder_comes_from_torchvision_s_cache(encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = get_model(encoder, weights=None).state_dict()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    cached = tmp_path / "hub" / "checkpoints" / Path(get_model_weights(encoder)["KINETICS400_V1"].url).name
-    cached.parent.mkdir(parents=True)
-    torch.save(source, cached)
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.save(source, checkpoints / "drawn")
+    named = checkpoints / f"{encoder}-{sha256_of(checkpoints / 'drawn')[:8]}.pth"
+    (checkpoints / "drawn").rename(named)
+    monkeypatch.setattr(
+        unet3d, "get_model_weights", lambda _: {"KINETICS400_V1": SimpleNamespace(url=f"https://nowhere.example/{named.name}")}
+    )
     own = build_model(UNet3DModel(encoder=encoder)).encoder.state_dict()
     assert set(own) == {name for name in source if not name.startswith("fc.")}
     torch.testing.assert_close(own.pop("stem.0.weight"), source["stem.0.weight"].sum(1, keepdim=True), rtol=0, atol=0)
     for name, value in own.items():
         assert torch.equal(value, source[name]), name
+
+
+def test_a_file_in_the_cache_that_is_not_what_its_name_says_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / Path(get_model_weights("r3d_18")["KINETICS400_V1"].url).name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"half of a download")
+    with pytest.raises(ValueError, match=f"{cached}: its SHA-256 begins with .*, not as its name says: .* delete it") as caught:
+        build_model(UNet3DModel())
+    assert "\n" not in str(caught.value)
 
 
 def test_with_the_same_weights_the_encoder_answers_grey_as_torchvision_s_answers_three_equal_channels(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_a_run_that_leaves_goes_on_with_the_same_bits_and_repeats_no_step(tmp_pa
 def test_what_a_kill_left_unfinished_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".step-000000004-stage0.abcd1234").mkdir()
     (tmp_path / "step-000000003-stage0").mkdir()
+    (tmp_path / "step-000000003-stage0" / "state.json").write_text("{}")
     newest = FolderReporter(tmp_path).newest()
     assert newest and newest.name == "step-000000003-stage0"
     assert [path.name for path in tmp_path.iterdir()] == [newest.name]

@@ -32,9 +32,9 @@ def run(
     """Segment what a bundle is for; the same command again goes on where it was stopped and tries again what failed.
 
     Args:
-        files: files, folders and patterns, or manifests (Parquet or CSV with a column `image`).
+        files: files, folders and patterns, URIs of buckets, or manifests (Parquet or CSV with a column `image`).
         model: a bundle's folder or an MLflow URI; it is looked up once, here, and every process uses that version.
-        output: folder of the results, which all nodes share.
+        output: folder of the results, which all nodes share, or a URI.
         formats: as for `chestseg predict`.
         device: of each process.
         precision: as for `chestseg predict`.

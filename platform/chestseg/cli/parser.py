@@ -94,7 +94,7 @@ def _add_predict(commands: Commands) -> None:
 
 def _add_batch_predict(commands: Commands) -> None:
     command = _add(commands, "batch-predict", "segment whole archives on a cluster: one table, a mask a study, resumable")
-    _add_segmenting(command, "files, folders and patterns as for predict; or a manifest: Parquet or CSV with a column `image`")
+    _add_segmenting(command, "files, folders, patterns and URIs as for predict; or a manifest: Parquet or CSV with a column `image`")
     command.add_argument("--workers", type=int, metavar="N", help="processes (default: as many as the cluster has room for)")
     command.add_argument("--cpus", type=int, metavar="N", help="threads of each (default: radiographs 1, volumes all of a machine's)")
     command.add_argument("--gpus", type=float, metavar="SHARE", help="of a GPU for each, e.g. 0.5 (default: 1 where there are any)")
@@ -102,7 +102,7 @@ def _add_batch_predict(commands: Commands) -> None:
 
 def _add_segmenting(command: argparse.ArgumentParser, files: str) -> None:
     command.add_argument("files", nargs="+", metavar="FILE", help=files)
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder or URI of the results")
     shown = "radiographs: png,rle,json,overlay (default: png,json); volumes: nifti,json,overlay (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
     shown = "NIfTI files that do not hold HU: their lowest and highest value, which become the ends of the model's window (--window=-1,1)"
@@ -124,7 +124,7 @@ def _add_segment(commands: Commands) -> None:
     command = _add(commands, "segment", "have radiographs or volumes segmented by a running endpoint")
     command.add_argument("files", nargs="+", metavar="FILE", help="as for predict: what the endpoint segments")
     command.add_argument("--url", required=True, metavar="URL", help="of the app, such as https://chest.example/cxr")
-    command.add_argument("--output", required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--output", required=True, metavar="DIR", help="folder or URI of the results")
     shown = "radiographs: json,png,overlay,dicom (default: png,json); volumes: json,nifti,seg,png,zip,image (default: nifti,json)"
     command.add_argument("--format", dest="formats", type=_names, metavar="LIST", help=shown)
     command.add_argument("--token-file", metavar="FILE", help="holds the token and nothing else; else the variable CHESTSEG_TOKEN is shown")

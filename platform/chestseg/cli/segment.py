@@ -14,6 +14,7 @@ from chestseg.client import Answer, Client, Refused, read_token
 from chestseg.files import whole_file
 from chestseg.inference.inputs import case_names, list_images
 from chestseg.inference.volume_inputs import list_volumes, place_names
+from chestseg.storage.copies import here, results
 
 VARIABLE = "CHESTSEG_TOKEN"
 FEW = 20
@@ -54,9 +55,9 @@ def run(
     A file that is refused is named on standard error with the reason, and the others are done.
 
     Args:
-        files: files, folders and patterns.
+        files: files, folders and patterns; also URIs of folders and of single objects.
         url: of the app; its endpoint decides whether these are radiographs or volumes.
-        output: folder of the results.
+        output: folder of the results; or a URI, under which they are put when all are there.
         formats: what to ask for; PNG or NIfTI masks and JSON records when None.
         token_file: holds the token; the variable CHESTSEG_TOKEN, or no token, when None.
         series: volumes: whether a DICOM series with gaps and the like is refused or repaired; the endpoint's setting when None.
@@ -70,6 +71,7 @@ def run(
     """
     if at_once < 1:
         raise ValueError(f"at-once {at_once}: send at least one file at a time")
+    files = [str(here(name)) for name in files]
     client = Client(url, read_token(token_file) if token_file else os.environ.get(VARIABLE))
     if client.track() == "cxr":
         known, formats, paths = RADIOGRAPHS, formats or ("png", "json"), list_images(files)
@@ -79,7 +81,8 @@ def run(
         names, segment = place_names(paths), _volumes(client, formats, series)
     if unknown := [name for name in formats if name not in known]:
         raise ValueError(f"format {unknown[0]!r}: this endpoint answers {', '.join(known)}")
-    refusals = _each(names, paths, segment, lambda *case: _write(Path(output), known, *case), at_once)
+    with results(output) as folder:
+        refusals = _each(names, paths, segment, lambda *case: _write(folder, known, *case), at_once)
     print(f"{len(paths) - len(refusals)} of {len(paths)} segmented in {output}, by {url}")
     return BROKEN if refusals else 0
 

@@ -29,6 +29,17 @@ def a_folder(location: str) -> str:
     return location.rstrip("/")
 
 
+def a_path(location: str) -> str:
+    """Refuse a URI where only a folder will do: as a path it would be a folder of that name on each node.
+
+    Raises:
+        ValueError: says what to give instead.
+    """
+    if "://" in location:
+        raise ValueError(f"{location}: a URI where files are renamed and read in place: give a folder that all nodes share")
+    return location
+
+
 def inside(location: str, *names: str) -> str:
     """The location of something in a folder."""
     return "/".join([location.rstrip("/"), *names]) if is_uri(location) else str(Path(location, *names))

@@ -3,11 +3,14 @@
 # Records are frozen, so a subclass may narrow a field; pyright does not see that through pydantic's metaclass.
 # pyright: reportIncompatibleVariableOverride=false
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from chestseg.config.location import a_path
 from chestseg.config.strict import Strict
+
+Folder = Annotated[str, AfterValidator(a_path)]
 
 
 class Compute(Strict):
@@ -77,7 +80,7 @@ class Serving(Strict):
     """MLflow's; MLFLOW_TRACKING_URI or `config.Tracking`'s default when null."""
     watch_s: float = Field(default=30.0, gt=0)
     """Seconds between looks at the alias."""
-    cache: str | None = None
+    cache: Folder | None = None
     """Folder where versions are kept once downloaded; the user's cache folder when null."""
     candidate: Candidate = Candidate()
     compute: Compute = Compute()
@@ -148,7 +151,7 @@ class Jobs(Strict):
 
     store: str = "sqlite:///chestseg-jobs.db"
     """SQLAlchemy's URL of the records; PostgreSQL where replicas live on several nodes."""
-    folder: str = "chestseg-jobs"
+    folder: Folder = "chestseg-jobs"
     """Uploads and results; on several nodes one that all of them share."""
     spare_gb: float = Field(default=1.0, ge=0)
     """Of that folder's disk, 10^9 bytes that uploads leave free for results: those that would not are answered 507."""

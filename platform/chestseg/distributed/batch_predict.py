@@ -15,11 +15,12 @@ import torch
 from tqdm import tqdm
 
 from chestseg.bundle import DESCRIPTION, Bundle, load_bundle
+from chestseg.config.location import a_folder, absolute
 from chestseg.distributed.cluster import attach, require_shared
 from chestseg.distributed.data_tasks import largest, quiet, task_memory
-from chestseg.files import exclusive, remove_unfinished
 from chestseg.inference.batch_items import Item, list_ct, list_radiographs
-from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Markers, Row, begin, write_table
+from chestseg.inference.batch_output import held_results
+from chestseg.inference.batch_results import RADIOGRAPHS, VOLUMES, Row, write_table
 from chestseg.inference.batch_worker import BatchSettings, BatchWorker, refused, segments_volumes
 from chestseg.inference.volume_inputs import NO_WINDOW
 from chestseg.inference.write import FORMATS
@@ -53,12 +54,13 @@ def batch_predict(named: Sequence[str], bundle: Bundle, settings: BatchSettings,
 
     Masks and records are those of `chestseg predict`, file for file. An item is done when all its files are written; done items are not
     touched again, failed ones are tried again when it is called again. All processes use `bundle` as it is on the driver: its files
-    travel through Ray and are checked where they arrive.
+    travel through Ray and are checked where they arrive. What lies in a bucket is copied to the driver's disk to list it, and each item
+    to that of the node which segments it; results are put into a bucket item by item.
 
     Args:
-        named: files, folders and patterns, or manifests, see `batch_items`.
+        named: files, folders and patterns, URIs, or manifests, see `batch_items`.
         bundle: of either track.
-        settings: output and how to segment; the output's path is the same from every node.
+        settings: output and how to segment; the output is a path that is the same from every node, or a URI.
         workers: how the work is shared out.
 
     Returns:
@@ -71,10 +73,7 @@ def batch_predict(named: Sequence[str], bundle: Bundle, settings: BatchSettings,
     settings = _checked(settings, volumes)
     require_shared(settings.output, *named)
     items = list_ct(named) if volumes else list_radiographs(named)
-    output = Path(settings.output)
-    with exclusive(output, "predicted into"):
-        begin(output, _about(bundle, settings))
-        markers = Markers(output)
+    with held_results(settings.output, _about(bundle, settings)) as markers:
         rows = {item.name: [refused(item, bundle)] for item in items if item.refusal}
         rows |= {item.name: done for item in items if not item.refusal and (done := markers.rows(item)) is not None}
         pending = [item for item in items if item.name not in rows]
@@ -85,8 +84,7 @@ def batch_predict(named: Sequence[str], bundle: Bundle, settings: BatchSettings,
             with attach():
                 rows |= _segment(pending, len(items), bundle, settings, workers or Workers(), volumes)
         table = [row for item in items for row in rows[item.name]]
-        write_table(output, table, VOLUMES if volumes else RADIOGRAPHS)
-        remove_unfinished(output)
+        write_table(markers.output, table, VOLUMES if volumes else RADIOGRAPHS)
     return table
 
 
@@ -98,7 +96,11 @@ def _checked(settings: BatchSettings, volumes: bool) -> BatchSettings:
     if settings.window and not volumes:
         raise ValueError(NO_WINDOW)
     formats = settings.formats or (("nifti", "json") if volumes else ("png", "json"))
-    return BatchSettings(**{**vars(settings), "formats": tuple(sorted(set(formats))), "output": str(Path(settings.output).absolute())})
+    try:
+        output = absolute(a_folder(settings.output))
+    except ValueError as error:
+        raise ValueError(f"--output {settings.output}: {error}") from None
+    return BatchSettings(**{**vars(settings), "formats": tuple(sorted(set(formats))), "output": output})
 
 
 def _about(bundle: Bundle, settings: BatchSettings) -> dict[str, Any]:
@@ -173,4 +175,6 @@ class _Segmenter:
             rows = self.worker.do(item)
         except OSError as error:
             return {"name": item.name, "rows": b"", "error": f"{error.filename or self.worker.output}: {error.strerror}"}
+        except ValueError as error:
+            return {"name": item.name, "rows": b"", "error": str(error)}
         return {"name": item.name, "rows": pickle.dumps(rows), "error": ""}

@@ -68,7 +68,7 @@ class SimulatedCluster:
     """A head without CPUs, where drivers and Ray Train's controller run, and nodes that can be lost and added."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of all nodes and drivers, beside those of this process."""
+    """Environment variables of all nodes and drivers, beside those of this process; PYTHONPATH goes behind this package's root."""
     nodes: list[Node] = field(default_factory=list)
     """Without the head."""
     head: Node | None = None
@@ -82,7 +82,7 @@ class SimulatedCluster:
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
         # On Linux too this keeps every port on loopback.
         quiet = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "NO_ALBUMENTATIONS_UPDATE": "1"}
-        path = os.pathsep.join(filter(None, [str(SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(SOURCE_ROOT), self.settings.get("PYTHONPATH") or os.environ.get("PYTHONPATH")]))
         self.env = {**os.environ, **PATIENT, **token, **quiet, **self.settings, "PYTHONPATH": path}
         self.env.pop("RAY_ADDRESS", None)
 

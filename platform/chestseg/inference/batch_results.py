@@ -90,15 +90,17 @@ class Markers:
             marker = json.loads(self._path(item).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        whole = all(_size(self.output / name) == size for name, size in marker["files"].items())
+        whole = all(self._size(name) == size for name, size in marker["files"].items())
         return marker["rows"] if whole and marker["key"] == item.key else None
 
     def write(self, item: Item, rows: Sequence[Row], files: Sequence[Path]) -> None:
-        """Mark an item as done, and forget how often it was begun."""
-        sizes = {file.relative_to(self.output).as_posix(): _size(file) for file in files}
+        """Mark an item as done, its `files` being there, and forget how often it was begun."""
         with whole_file(self._path(item)) as temporary:
-            temporary.write_text(json.dumps({"key": item.key, "rows": rows, "files": sizes}), encoding="utf-8")
+            temporary.write_text(self._marker(item, rows, files), encoding="utf-8")
         self.forget(item)
+
+    def keep(self, files: Sequence[Path]) -> None:
+        """Keep files of an item that is not done; they are where they belong."""
 
     def begun(self, item: Item) -> int:
         """Note that an item is begun, and say how often it was before without coming to an end."""
@@ -113,8 +115,16 @@ class Markers:
         """Of how often an item was begun."""
         self._path(item, ".begun").unlink(missing_ok=True)
 
+    def _marker(self, item: Item, rows: Sequence[Row], files: Sequence[Path]) -> str:
+        sizes = {file.relative_to(self.output).as_posix(): file.stat().st_size for file in files}
+        return json.dumps({"key": item.key, "rows": rows, "files": sizes})
+
     def _path(self, item: Item, suffix: str = ".json") -> Path:
         return self.output / DONE / f"{item.name}{suffix}"
+
+    def _size(self, name: str) -> int | None:
+        path = self.output / name
+        return path.stat().st_size if path.exists() else None
 
 
 def write_table(output: Path, rows: Sequence[Row], schema: pa.Schema) -> list[Path]:
@@ -135,7 +145,3 @@ def write_table(output: Path, rows: Sequence[Row], schema: pa.Schema) -> list[Pa
 def failures(rows: Sequence[Row]) -> Iterator[Row]:
     """Rows of what could not be segmented."""
     return (row for row in rows if row["reason"])
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.exists() else None

@@ -1,9 +1,9 @@
 """What one process of a batch does: it holds the predictor, and takes items from source to results."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from chestseg.arrays.hu import Greys
@@ -11,7 +11,8 @@ from chestseg.bundle import Bundle
 from chestseg.dicom.radiograph import read_radiograph
 from chestseg.dicom.series import Mode, read_series
 from chestseg.inference.batch_items import Item
-from chestseg.inference.batch_results import RLE, Markers, Row
+from chestseg.inference.batch_output import worker_results
+from chestseg.inference.batch_results import RLE, Row
 from chestseg.inference.postprocess import image_mm2
 from chestseg.inference.predictor import Predictor
 from chestseg.inference.volume_inputs import VolumeInput, read_place, said_greys
@@ -31,7 +32,7 @@ class BatchSettings:
     """How a batch segments; small, and travels between processes."""
 
     output: str
-    """The same folder from every node."""
+    """The same folder from every node, or a bucket's URI."""
     formats: tuple[str, ...]
     """As for `chestseg predict`."""
     device: str = "auto"
@@ -60,8 +61,10 @@ class BatchWorker:
     """
 
     def __init__(self, bundle: Bundle, settings: BatchSettings) -> None:
-        self.settings, self.output = settings, Path(settings.output)
-        self.markers = Markers(self.output)
+        self.settings = settings
+        self._open = contextlib.ExitStack()  # what it holds goes when this object does
+        self.markers = self._open.enter_context(worker_results(settings.output))
+        self.output = self.markers.output
         self.named = {"name": bundle.spec.name, "digest": bundle.digest}
         device, precision = settings.device, settings.precision
         self._do: _Radiographs | _Volumes
@@ -83,21 +86,32 @@ class BatchWorker:
 
         Raises:
             OSError: the output can't be written.
+            ValueError: its bucket, or that of the item, is away or refuses, or the disk has no room for the item.
         """
         began = time.perf_counter()
-        if self.markers.begun(item) >= MOST_DEATHS:
-            found = [_failed(item.name, f"{item.source}: ended the process that read it {MOST_DEATHS} times: out of memory, or damaged")]
-        else:
-            try:
-                found = list(self._do(item))
-            except ValueError as error:
-                found = [_failed(item.name, str(error))]
+        found = self._segmented(item)
         seconds = round((time.perf_counter() - began) / max(1, len(found)), 3)
         rows = [self._row(item, row, seconds) for row in found]
-        if not any(row["reason"] for row in rows):
-            self.markers.write(item, rows, [self.output / path for row in rows for path in self._files(row["case"])])
-        self.markers.forget(item)
+        files = [self.output / path for row in rows if not row["reason"] for path in self._files(row["case"])]
+        if any(row["reason"] for row in rows):
+            self.markers.keep(files)
+            self.markers.forget(item)
+        else:
+            self.markers.write(item, rows, files)
         return rows
+
+    def _segmented(self, item: Item) -> list[Row]:
+        if self.markers.begun(item) >= MOST_DEATHS:
+            return [_failed(item.name, f"{item.source}: ended the process that read it {MOST_DEATHS} times: out of memory, or damaged")]
+        try:
+            if item.copied:
+                item.copied.bring()
+        except FileNotFoundError:
+            return [_failed(item.name, f"{item.source}: gone from the bucket since it was listed")]
+        try:
+            return list(self._do(item))
+        except ValueError as error:
+            return [_failed(item.name, str(error).replace(str(item.path), item.source))]
 
     def _files(self, case: str) -> Iterator[str]:
         return (FILES[name].format(case) for name in self.settings.formats if name in FILES)
@@ -124,7 +138,7 @@ class _Radiographs:
         radiograph = read_radiograph(item.path, item.source)
         shown = image_mm2(radiograph.pixels.shape, radiograph.spacing_mm)
         [prediction] = self.predictor.predict([radiograph.pixels], shown_mm2=[shown])
-        self.results.add(item.name, Path(item.source), radiograph, prediction)
+        self.results.add(item.name, item.source, radiograph, prediction)
         coded = self.results.rows.pop()
         row: dict[str, Any] = {"case": item.name} | describe(prediction, radiograph.spacing_mm)
         yield row | ({RLE: coded[1]} if RLE in self.results.formats else {})
@@ -143,7 +157,7 @@ class _Volumes:
             except ValueError as error:
                 refusals.append(f"{item.source}: {error}")
                 continue
-            case = replace(case, source=Path(item.source))
+            case = replace(case, source=item.source)
             self.results.add(case, prediction)
             yield {"case": case.name} | describe_volume(case, prediction)
         yield from (_failed(item.name, line.replace(str(item.path), item.source)) for line in refusals)
@@ -153,4 +167,4 @@ class _Volumes:
             yield from read_place(item.name, item.path, refusals.append, self.mode, self.greys)
         else:
             series = read_series(item.series, self.mode)
-            yield VolumeInput(item.name, Path(item.source), series.volume, series)
+            yield VolumeInput(item.name, item.source, series.volume, series)

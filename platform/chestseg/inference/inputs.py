@@ -38,6 +38,11 @@ def case_names(paths: Sequence[Path]) -> list[str]:
     return [stem if times[stem.casefold()] == 1 else f"{stem}-{_digest(path)}" for stem, path in zip(stems, paths, strict=True)]
 
 
+def name_of_source(source: str | Path) -> str:
+    """As records call it: a path with slashes, a URI as it is."""
+    return source if isinstance(source, str) else source.as_posix()
+
+
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
         images = sorted(_images_below(path))

@@ -32,8 +32,8 @@ class VolumeInput:
 
     name: str
     """Its name among the results, fit for a file."""
-    source: Path
-    """What was named: a file, a folder or a zip."""
+    source: str | Path
+    """What was named: a file, a folder or a zip, or the URI of one."""
     volume: Volume
     """HU."""
     series: Series | None

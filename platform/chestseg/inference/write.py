@@ -13,6 +13,7 @@ from chestseg.arrays.overlay import overlay
 from chestseg.arrays.rle import encode_rle
 from chestseg.dicom.radiograph import Radiograph
 from chestseg.files import whole_file
+from chestseg.inference.inputs import name_of_source
 from chestseg.inference.predictor import Prediction
 
 FORMATS = ("png", "rle", "json", "overlay")
@@ -41,8 +42,8 @@ class Results:
         self.folder, self.formats, self.model = Path(folder), frozenset(formats), model
         self.rows: list[tuple[str, str]] = []
 
-    def add(self, name: str, source: Path, radiograph: Radiograph, prediction: Prediction) -> None:
-        """Write one case's files; `name` is its name among the results, `source` the file it was read from."""
+    def add(self, name: str, source: str | Path, radiograph: Radiograph, prediction: Prediction) -> None:
+        """Write one case's files; `name` is its name among the results, `source` the file or URI it was read from."""
         rle = encode_rle(prediction.mask)
         self.rows.append((name, rle))
         if "png" in self.formats:
@@ -51,7 +52,7 @@ class Results:
             picture = overlay(radiograph.pixels, prediction.mask)
             _write_png(self.folder / "overlays" / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if "json" in self.formats:
-            record = {"case": name, "source": source.as_posix()} | describe(prediction, radiograph.spacing_mm)
+            record = {"case": name, "source": name_of_source(source)} | describe(prediction, radiograph.spacing_mm)
             with whole_file(self.folder / "cases" / f"{name}.json") as temporary:
                 temporary.write_text(json.dumps(record | {"rle": rle, "model": self.model}, indent=2) + "\n", encoding="utf-8")
 

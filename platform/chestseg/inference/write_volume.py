@@ -14,6 +14,7 @@ from chestseg.arrays.resize import resize_image, resize_mask
 from chestseg.arrays.volume import Volume
 from chestseg.arrays.window import to_grey
 from chestseg.files import whole_file
+from chestseg.inference.inputs import name_of_source
 from chestseg.inference.volume_inputs import VolumeInput
 from chestseg.inference.volume_predictor import VolumePrediction
 from chestseg.nifti import write_nifti
@@ -63,7 +64,7 @@ class VolumeResults:
             with whole_file(self.folder / "overlays" / f"{case.name}.png") as temporary:
                 temporary.write_bytes(data.tobytes())
         if "json" in self.formats:
-            record = {"case": case.name, "source": case.source.as_posix()} | describe_volume(case, prediction) | {"model": self.model}
+            record = {"case": case.name, "source": name_of_source(case.source)} | describe_volume(case, prediction) | {"model": self.model}
             with whole_file(self.folder / "cases" / f"{case.name}.json") as temporary:
                 temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         self.written += 1

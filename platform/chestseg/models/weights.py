@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from chestseg.files import sha256_of
 from chestseg.models.segmenter import Segmenter
 
 CLASSIFIER = ("fc.", "_fc.", "classifier.", "last_linear.", "head.")
@@ -77,16 +78,22 @@ def cached_weights(url: str, name: str) -> Tensors:
         name: what the weights are, for the error.
 
     Raises:
-        ValueError: they can't be downloaded or read; says where to put the file.
+        ValueError: they can't be downloaded or read, or a file that is there already is another; says where to put the file.
     """
     file = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    prefix = file.stem.rpartition("-")[2]
     if not file.is_file():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=prefix)
         except (OSError, RuntimeError) as error:
             remedy = f"fetch it elsewhere and put it at {file} or set model.weights to where it lies"
             raise download_error(f"{name} ({url})", remedy, error) from error
+    elif not (digest := sha256_of(file)).startswith(prefix):
+        raise ValueError(
+            f"model.weights: {file}: its SHA-256 begins with {digest[: len(prefix)]}, not as its name says: it is damaged or another file, "
+            f"delete it and start again, or put the {name} there"
+        )
     return read_tensors(file)
 
 

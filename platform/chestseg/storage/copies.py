@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from chestseg.config.location import is_uri
@@ -15,6 +15,10 @@ from chestseg.storage.objects import Found, Objects
 
 SCRATCH = "CHESTSEG_SCRATCH"
 """Environment variable: folder on this machine's own disk for copies. It may be emptied whenever nothing runs."""
+
+
+class NothingThere(ValueError):
+    """A URI under which there is no object."""
 
 
 def scratch() -> Path:
@@ -71,7 +75,8 @@ def current_copy(uri: str) -> Path:
     """A folder that has no marker, or a single object, as it is now: what is new or changed is fetched, what is gone is removed.
 
     Raises:
-        ValueError: there is none, the bucket is away or refuses, or the disk is too small.
+        NothingThere: there is none.
+        ValueError: the bucket is away or refuses, or the disk is too small.
     """
     objects, copy = Objects(uri), place_of(uri) / "now"
     found = objects.list()
@@ -91,14 +96,24 @@ def here(location: str) -> Path:
 
 def _single(uri: str, copy: Path) -> Path:
     parent, _, name = uri.rpartition("/")
-    try:
-        Objects(parent).download(name, copy / name)
-    except FileNotFoundError:
-        raise ValueError(f"{uri}: nothing is there: correct the URI, or put it there first") from None
+    told = Objects(parent).find(name) if parent.partition("://")[2] else None
+    if told is None:
+        raise NothingThere(f"{uri}: nothing is there: correct the URI, or put it there first")
+    _fill(Objects(parent), {name: told}, copy)
     return copy / name
 
 
-def _fill(objects: Objects, found: dict[str, Found], copy: Path) -> None:
+def fill(uri: str, found: Mapping[str, Found], copy: Path) -> None:
+    """Bring the objects `found`, which another machine listed, to the same place on this one; what is here already is not asked for.
+
+    Raises:
+        FileNotFoundError: one is gone.
+        ValueError: the bucket is away or refuses, or the disk is too small.
+    """
+    _fill(Objects(uri), found, copy)
+
+
+def _fill(objects: Objects, found: Mapping[str, Found], copy: Path) -> None:
     """Bring what the copy lacks, going by size and time of change."""
     missing = {name: told for name, told in found.items() if not _is_same(copy / name, told)}
     require_space(copy, sum(told.size for told in missing.values()), f"the copy of {objects.uri}")

@@ -136,6 +136,15 @@ class Objects:
 
         return dict(sorted(self._insist(under, ask).items()))
 
+    def find(self, name: str) -> Found | None:
+        """What a listing would tell of one object; None where there is none."""
+
+        def ask() -> pyarrow.fs.FileInfo:
+            return self._filesystem.get_file_info(self._path(name))
+
+        info = self._insist(name, ask)
+        return Found(info.size, info.mtime_ns or 0) if info.type == pyarrow.fs.FileType.File else None
+
     def delete(self, names: Iterable[str]) -> None:
         """Take objects away, in this order; those that are not there are passed over."""
         for name in names:

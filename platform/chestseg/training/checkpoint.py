@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from chestseg.storage.working_copy import STATE
+
 FORMAT = 1
 
 
@@ -53,11 +55,11 @@ class Checkpoint:
     """Of the experiment and the dataset that made it."""
 
     def save(self, folder: Path) -> None:
-        """Write into an existing empty folder; whoever calls makes the folder appear whole."""
+        """Write into an existing empty folder, `STATE` last; whoever calls makes the folder appear whole."""
         save_file({k: v.detach().cpu().contiguous() for k, v in self.model.items()}, folder / "model.safetensors")
         save_file({k: v.detach().cpu().contiguous() for k, v in self.optimiser.items()}, folder / "optimiser.safetensors")
         state = {"format": FORMAT, "digest": self.digest, "progress": asdict(self.progress)}
-        (folder / "state.json").write_text(json.dumps(state, indent=1))
+        (folder / STATE).write_text(json.dumps(state, indent=1))
 
 
 def load_checkpoint(folder: Path, digest: str) -> Checkpoint:
@@ -66,7 +68,7 @@ def load_checkpoint(folder: Path, digest: str) -> Checkpoint:
     Raises:
         ValueError: it belongs to another experiment or dataset, or was written by another format.
     """
-    state = json.loads((folder / "state.json").read_text())
+    state = json.loads((folder / STATE).read_text())
     if state["format"] != FORMAT:
         raise ValueError(f"{folder}: checkpoint of format {state['format']}, this version reads {FORMAT}: give this run another name")
     if state["digest"] != digest:

@@ -1,11 +1,13 @@
 """Where a run's metrics and checkpoints go: the engine reports, and does not know to whom."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from chestseg.files import whole_folder
+from chestseg.storage.working_copy import STATE
 from chestseg.training.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -51,10 +53,10 @@ class FolderReporter:
         return load_checkpoint(newest, digest) if newest else None
 
     def newest(self) -> Path | None:
-        """The newest checkpoint's folder; what a kill left unfinished is removed."""
+        """The newest whole checkpoint's folder; what a kill left unfinished is removed."""
         for unfinished in self.folder.glob(".step-*"):
             shutil.rmtree(unfinished)
-        return max(self.folder.glob("step-*"), default=None)
+        return max(self._whole(), default=None)
 
     def report(self, report: Report, checkpoint: Checkpoint | None) -> None:
         """Keep the report; write the checkpoint whole, then drop the oldest."""
@@ -64,8 +66,13 @@ class FolderReporter:
         position = checkpoint.progress.position
         with whole_folder(self.folder / f"step-{position.steps_done:09d}-stage{position.stage}") as temporary:
             checkpoint.save(temporary)
-        for old in sorted(self.folder.glob("step-*"))[: -self.KEPT]:
-            shutil.rmtree(old)
+        kept = sorted(self._whole())[-self.KEPT :]
+        for other in set(self.folder.glob("step-*")) - set(kept):
+            shutil.rmtree(other)
+
+    def _whole(self) -> Iterator[Path]:
+        """Where a rename is not atomic, as on a mounted bucket, a kill leaves a part under the final name: its last file tells."""
+        return (path.parent for path in self.folder.glob(f"step-*/{STATE}"))
 
     def after_step(self, steps: int) -> bool:
         """Nobody tells it."""
