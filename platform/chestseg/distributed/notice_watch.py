@@ -23,6 +23,8 @@ from pathlib import Path
 METADATA = "http://169.254.169.254"
 EVERY_S = 5.0
 ANSWERS_WITHIN_S = 2.0
+RAY_ANSWERS_WITHIN_S = 60.0
+"""It joins the cluster for a moment, by which it learns which node this is."""
 GCP_SECONDS = 30
 """Between GCP's notice and the end."""
 TOKEN_S = 300
@@ -80,7 +82,12 @@ def drain_own_node(address: str, seconds: int) -> bool:
     """Tell Ray, which knows which node this process is on, that it goes in so many seconds; whether Ray took it."""
     reason = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "notice of the machine's end")
     command = [*RAY, "drain-node", "--address", address, *reason, "--deadline-remaining-seconds", str(seconds)]
-    done = subprocess.run(command, env={**os.environ, "RAY_ADDRESS": address}, capture_output=True, text=True, check=False)
+    env = {**os.environ, "RAY_ADDRESS": address}
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=RAY_ANSWERS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        LOG.warning("ray drain-node: no answer for %.0f s", RAY_ANSWERS_WITHIN_S)
+        return False
     if done.returncode:
         LOG.warning("ray drain-node: %s", (done.stderr.strip().splitlines() or ["no word"])[-1])
     else:
@@ -123,7 +130,7 @@ def _ask(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Watch, or leave; 0 when Ray was told or nothing worked here."""
-    parser = argparse.ArgumentParser(prog="python -m chestseg.distributed.notice_watch", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m chestseg.distributed.notice_watch", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--address", default=os.environ.get("RAY_ADDRESS"), metavar="HOST:PORT", help="of the head (default: RAY_ADDRESS)")
     parser.add_argument("--cloud", choices=CLOUDS, default="aws")
     parser.add_argument("--leave", type=int, metavar="SECONDS", help="this node goes now: drain it and wait so long at most")
