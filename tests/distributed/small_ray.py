@@ -12,16 +12,13 @@ class SmallRay:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, nodes: int, gpus: float = 0.0) -> None:
         self.asked: list[dict[str, float]] = []
         self._nodes, self._gpus = nodes, gpus
-        for module in ("measure", "train"):
+        for module in ("measure", "room"):
             monkeypatch.setattr(f"chestseg.distributed.{module}.ray", self)
 
-    def nodes(self) -> list[dict[str, bool]]:
-        """All of them, and one that has gone."""
-        return [{"Alive": place < self._nodes} for place in range(self._nodes + 1)]
-
-    def cluster_resources(self) -> dict[str, float]:
-        """Four CPUs a node."""
-        return {"CPU": 4.0 * self._nodes, "GPU": self._gpus}
+    def nodes(self) -> list[dict[str, Any]]:
+        """All of them with four CPUs each, the first with the GPUs, and one that has gone."""
+        resources = [{"CPU": 4.0, "GPU": self._gpus if place == 0 else 0.0} for place in range(self._nodes + 1)]
+        return [{"Alive": place < self._nodes, "Resources": has} for place, has in enumerate(resources)]
 
     def remote(self, work: Callable[..., Any]) -> "Task":
         """A task of it."""
