@@ -127,7 +127,8 @@ def test_a_candidate_that_is_withdrawn_answers_no_more(server: MlflowServer, tmp
         registry.delete_registered_model_alias(MODEL, "tried")
         assert await asyncio.to_thread(segmenter.candidate.look)
         segmenter._show_versions()
-        assert segmenter.models()["candidate"] is None and [role for _, role in segmenter.metrics._held if role] == ["champion"]
+        roles = [tags["role"] for _, _, tags in segmenter.metrics._held.values() if "role" in tags]
+        assert segmenter.models()["candidate"] is None and roles == ["champion"]
         return [before, await segmenter.segment(asked(draw=0.1))]
 
     assert versions(asyncio.run(ask())) == ["2", "1"]
