@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray._private.services import get_webui_url_from_internal_kv
 
 from chestseg.distributed.cluster import attach
 from chestseg.distributed.local_server import ANSWERS_WITHIN, HOST, Dashboard, answers, choose_port, served
@@ -129,9 +130,10 @@ def _attached() -> Iterator[str]:
 
 
 def _own_url() -> str:
-    """Address of the attached cluster's dashboard."""
+    """Address of the attached cluster's dashboard; a driver that joined while the head was still starting it was told of none."""
     with _sigterm_kept():
-        return f"http://{ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url}"
+        told = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url
+    return f"http://{told or get_webui_url_from_internal_kv()}"
 
 
 @contextlib.contextmanager
