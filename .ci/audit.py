@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 SERVICES = ("pypi", "osv")
-REMEDY = "run `make audit` where pypi.org or api.osv.dev is reached, or give build/sbom.cdx.json (`make sbom`) to a scanner that has them"
+REMEDY = "run `make audit` where the Python index or OSV is reached, or give build/sbom.cdx.json (`make sbom`) to a scanner that has them"
 
 
 def advisories(service: str, constraints: str) -> list[dict]:

@@ -57,6 +57,8 @@ def test_kuberay_knows_every_key(manifest):
 def test_kubernetes_knows_every_key_of_rays_pods(pod):
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.name.lower(), "labels": pod.labels}, "spec": pod.spec}
     kubernetes_validate.validate(manifest, "1.31", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifest | {"spec": pod.spec | {"unknown": 1}}, "1.31", strict=True)
 
 
 def test_everything_is_there_once_and_in_the_namespace():

@@ -9,6 +9,8 @@ from chestseg.arrays.hu import Greys, require_hu
 @pytest.mark.parametrize("values", [np.array([-1024, 3000]), np.array([-200.0]), np.full((2, 3, 4), -850, np.int16)])
 def test_what_may_be_a_chest_passes(values: np.ndarray) -> None:
     require_hu(values)
+    with pytest.raises(ValueError, match="are not HU"):
+        require_hu(values + 2000)  # the same without air
 
 
 @pytest.mark.parametrize("values", [np.array([0, 4095], np.uint16), np.array([0.0, 1.0]), np.array([-199, 500])])

@@ -73,6 +73,7 @@ def test_the_number_of_sources_counts_and_their_order_does_not(prepared: Radiogr
 
 
 def test_what_an_earlier_version_prepared_is_accepted(prepared: RadiographData) -> None:
+    refuse(changed(prepared, annotators="majority"), "data.sources.0.annotators .*majority")
     marker = Path(prepared.prepared, "prepared.json")
     facts = json.loads(marker.read_text())
     del facts["basis"]["sources"][0]["annotators"]

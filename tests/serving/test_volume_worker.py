@@ -169,6 +169,7 @@ def test_a_worker_wakes_when_it_is_told(bench: Bench, tmp_path: Path) -> None:
     bench.worker.wake()
     wait_until(lambda: bench.now(job).state == "done", "it sleeps")
     bench.worker.stop(10)
+    assert bench.now(job).attempts == 1
 
 
 def test_a_disk_that_fails_costs_a_job_nothing(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

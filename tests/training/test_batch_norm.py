@@ -59,3 +59,4 @@ def test_a_network_without_batch_norm_is_folded_on_whatever_device() -> None:
     norms = BatchNorms(nn.Conv2d(1, 1, 1))
     # A device without memory stands for a GPU: tensors of two devices meet in an error there too.
     norms.fold(norms.read(), torch.zeros(3, norms.width, device="meta"))
+    assert norms.read().shape == (0,)
