@@ -29,8 +29,8 @@ import cv2
 import httpx
 import numpy as np
 import torch
-from benchmarks.serving import make_bundle
 from benchmarks.serving_apps import Apps, kill, pictures, serving
+from benchmarks.serving_given import make_bundle
 
 from chestseg.arrays.rle import encode_rle
 from chestseg.bundle import load_bundle

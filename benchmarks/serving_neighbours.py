@@ -17,8 +17,8 @@ import httpx
 import numpy as np
 import psutil
 import torch
-from benchmarks.serving import make_bundle, radiographs
 from benchmarks.serving_apps import serving
+from benchmarks.serving_given import make_bundle, radiographs
 
 from chestseg import __version__
 from chestseg.arrays.grid import Grid

@@ -25,8 +25,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import psutil
 import yaml
-from benchmarks.serving import make_bundle
 from benchmarks.serving_apps import pictures, serving
+from benchmarks.serving_given import make_bundle
 
 from chestseg.arrays.grid import Grid
 from chestseg.arrays.volume import Volume
