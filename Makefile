@@ -29,8 +29,9 @@ $(VIEWER): $(PAGE)/package.json $(PAGE)/viewer.py | $(INSTALLED)
 	$(BIN)/python -m chestseg.serving.page.viewer
 	@touch $@
 
+# Two processes: one has all that needs Ray, since a machine has ports for one head; the other the rest, module by module.
 test: setup web
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.empty_store import empty_store
+
 if TYPE_CHECKING:
     from moto.server import ThreadedMotoServer
 
@@ -28,7 +30,7 @@ class MlflowServer:
     """An `mlflow server`, on SQLite by default: always the same port and data, so it may be killed and started again."""
 
     def __init__(self, folder: Path, database: str | None = None) -> None:
-        self.folder, self.database = folder, database or f"sqlite:///{folder}/server.db"
+        self.folder, self.database = folder, database or empty_store(folder / "server.db")
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from tests.empty_store import empty_store
+
 MODEL = {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]}
 
 
@@ -13,7 +15,7 @@ def small_job(folder: Path, name: str, stages: Sequence[dict[str, Any]], **more:
     """The tree of an experiment over the radiographs in `folder/siim`; `data` and `tracking` among `more` add to what stands here."""
     sizes = sorted({stage["size"] for stage in stages})
     data = {"sources": [{"reader": "siim", "path": str(folder / "siim")}], "prepared": str(folder / "prepared"), "sizes": sizes}
-    tracking = {"uri": f"sqlite:///{folder}/mlflow.db", "experiment": name, "model": None}
+    tracking = {"uri": empty_store(folder / "mlflow.db"), "experiment": name, "model": None}
     return {
         "name": name,
         "model": MODEL,

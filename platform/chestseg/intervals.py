@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtrit
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -203,12 +203,12 @@ def _limits(value: float, draws: np.ndarray, patients: int, influence: np.ndarra
         patients: that it is computed from.
         influence: of each patient.
     """
-    levels = np.array([1, -1]) * np.sqrt(patients / (patients - 1)) * t.ppf(TAIL, patients - 1)
+    levels = np.array([1, -1]) * np.sqrt(patients / (patients - 1)) * stdtrit(patients - 1, TAIL)
     if influence is not None:
         tie = 1e-9 * max(1, abs(value))  # resamples add up in another order
         below = np.mean(draws < value - tie) + np.mean(np.abs(draws - value) <= tie) / 2
-        bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+        bias = ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
         acceleration = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
         levels = bias + (bias + levels) / (1 - acceleration * (bias + levels))
-    low, high = np.quantile(draws, norm.cdf(levels))
+    low, high = np.quantile(draws, ndtr(levels))
     return float(low), float(high)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn import metrics
 
 from chestseg.intervals import Ratio, divided
 
@@ -46,6 +45,8 @@ def roc_curve(probabilities: np.ndarray, positive: np.ndarray) -> Roc | None:
     """The curve as scikit-learn draws it; None with one class only."""
     if not (positive.any() and not positive.all()):
         return None
+    from sklearn import metrics  # half a second, for the one job among many that draws curves
+
     false_rate, true_rate, threshold = metrics.roc_curve(positive, probabilities)
     return Roc(tuple(false_rate.tolist()), tuple(true_rate.tolist()), (None, *threshold[1:].tolist()))
 

@@ -11,6 +11,7 @@ from chestseg.bundle import Bundle, save_bundle
 from chestseg.cli.evaluate import own_bundle, run, split_indices
 from chestseg.config import load_experiment
 from chestseg.data.prepared import PreparedDataset
+from tests.empty_store import empty_store
 from tests.evaluation.prepared import write_prepared
 from tests.inference.tiny import tiny_network, tiny_spec
 
@@ -24,7 +25,7 @@ def dataset(tmp_path: Path) -> PreparedDataset:
 def config(tmp_path: Path, dataset: PreparedDataset) -> str:
     data = {"sources": [{"reader": "siim", "path": "x"}], "prepared": str(dataset.folder), "sizes": [64, 128], "folds": 3}
     tree = {"name": "small", "data": data, "stages": [{"size": 64, "epochs": 1}], "storage": str(tmp_path / "runs")}
-    tree["tracking"] = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
+    tree["tracking"] = {"uri": empty_store(tmp_path / "mlflow.db")}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(tree))
     return str(tmp_path / "small.yaml")
 

@@ -11,6 +11,7 @@ from chestseg.bundle import save_bundle
 from chestseg.cli import main
 from chestseg.distributed.cluster import SUBMITTED
 from chestseg.storage.objects import Objects
+from tests.empty_store import empty_store
 from tests.evaluation.prepared import write_prepared
 from tests.inference.tiny import tiny_network, tiny_spec
 from tests.servers import s3_server
@@ -24,7 +25,7 @@ def write_list(tmp_path: Path, track: str = "cxr", **changed: object) -> str:
         "model": str(tmp_path / "bundle"),
         "datasets": [{"name": name, "prepared": str(write_prepared(tmp_path / name).folder)} for name in ("one", "two")],
         "published": [{"method": "theirs", "source": "a paper", "values": {"two": 0.405, "three": 0.5}}],
-        "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "lists"},
+        "tracking": {"uri": empty_store(tmp_path / "mlflow.db"), "experiment": "lists"},
         "storage": str(tmp_path / "runs"),
     }
     (tmp_path / "list.yaml").write_text(yaml.safe_dump(tree | changed))

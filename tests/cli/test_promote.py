@@ -25,6 +25,7 @@ from chestseg.tracking.journal import Registration
 from chestseg.tracking.promotion import CHAMPION, PREVIOUS, version_under
 from chestseg.tracking.registration import register_entry
 from tests.conftest import ROOT
+from tests.empty_store import empty_store
 from tests.evaluation.prepared import SIZES, write_prepared
 from tests.inference.tiny import SIZE, tiny_network, tiny_spec
 from tests.servers import mlflow_server, postgresql
@@ -161,7 +162,7 @@ def write_config(folder: Path, dataset: PreparedDataset, uri: str, gate: dict[st
 
 def test_a_dataset_without_a_test_split_or_positives_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = write_prepared(tmp_path / "prepared")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = empty_store(tmp_path / "mlflow.db")
     config = write_config(tmp_path, dataset, uri, {})
     write_table(dataset.folder / "manifest.parquet", dataset.table.take([0, 1, 2, 3, 6]))
     assert main(["promote", config]) == 2
@@ -172,7 +173,7 @@ def test_a_dataset_without_a_test_split_or_positives_in_it(tmp_path: Path, capsy
 
 
 def test_what_a_split_cannot_show_is_said_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_config(tmp_path, write_prepared(tmp_path / "prepared"), f"sqlite:///{tmp_path}/mlflow.db", {})
+    config = write_config(tmp_path, write_prepared(tmp_path / "prepared"), empty_store(tmp_path / "mlflow.db"), {})
     assert main(["promote", config]) == 2
     note, refusal = capsys.readouterr().err.splitlines()
     assert note.startswith("chestseg: note: gate: this split cannot show what the rule asks: 3 patients with cases: no interval")

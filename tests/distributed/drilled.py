@@ -11,6 +11,7 @@ from chestseg.distributed.drill_training import DrilledRun, write_config
 from chestseg.distributed.simulated import SimulatedCluster, simulated_cluster
 from chestseg.distributed.train import STEPS
 from chestseg.tracking.journal import Metric, read_entries
+from tests.empty_store import empty_store
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Stage:
     def run(self, name: str, storage: str | None = None, tracking: str | None = None, **settings: Any) -> DrilledRun:
         """Not started yet; in the test's folder unless said otherwise."""
         folder, env = self.config.parent, self.cluster.driver_env
-        return DrilledRun(self.config, name, storage or f"{folder}/runs", tracking or f"sqlite:///{folder}/{name}.db", env, **settings)
+        return DrilledRun(self.config, name, storage or f"{folder}/runs", tracking or empty_store(folder / f"{name}.db"), env, **settings)
 
     def left_alone(self, tracking: str | None = None, **settings: Any) -> DrilledRun:
         """Trained to its end."""

@@ -13,6 +13,7 @@ import yaml
 from chestseg.cli import main
 from chestseg.config import load_experiment
 from chestseg.phantoms.radiograph.siim import write_siim
+from tests.empty_store import empty_store
 
 pytestmark = [pytest.mark.drill, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -53,7 +54,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_space(t
         "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
         "stages": [{"size": 32, "epochs": 60, "batch": 4, "micro_batch": 2}],
         "training": {"precision": "fp32", "checkpoint_every": 1, "max_failures": 1},
-        "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "full", "model": None},
+        "tracking": {"uri": empty_store(tmp_path / "mlflow.db"), "experiment": "full", "model": None},
         "storage": str(small_disk),
     }  # fmt: skip
     path = tmp_path / "full.yaml"

@@ -23,6 +23,7 @@ from chestseg.config import load_experiment
 from chestseg.data.prepared import PreparedDataset
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.storage.objects import PATIENCE, Objects
+from tests.empty_store import empty_store
 from tests.servers import S3Server, s3_server
 from tests.small_job import small_job, write_job
 
@@ -70,8 +71,8 @@ def job(tmp_path_factory: pytest.TempPathFactory, cluster, s3: S3Server) -> Job:
     path = write_job(folder, small_job(folder, "job", [stage], data={"sources": sources}, training=training))
     sources = Objects("s3://job/siim")
     sources.upload_all({str(file.relative_to(folder / "siim")): file for file in (folder / "siim").rglob("*") if file.is_file()})
-    local = settings(data__prepared=folder / "prepared", storage=folder / "runs", tracking__uri=f"sqlite:///{folder}/local.db")
-    bucket = settings(data__prepared="s3://job/prepared", storage="s3://job/runs", tracking__uri=f"sqlite:///{folder}/bucket.db")
+    local = settings(data__prepared=folder / "prepared", storage=folder / "runs", tracking__uri=empty_store(folder / "local.db"))
+    bucket = settings(data__prepared="s3://job/prepared", storage="s3://job/runs", tracking__uri=empty_store(folder / "bucket.db"))
     job = Job(path, local, (*bucket, "--set", "data.sources.0.path=s3://job/siim"))
     assert main(["prepare", str(path), *local]) == 0
     assert main(["train", str(path), *local]) == 0
@@ -187,7 +188,7 @@ def test_a_batch_takes_a_bucket_and_leaves_its_results_in_one(prepared: Job, tmp
 
 @pytest.mark.drill
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster, s3: S3Server) -> None:
-    more = settings(storage="s3://job/outage", tracking__uri=f"sqlite:///{prepared.config.parent}/outage.db")
+    more = settings(storage="s3://job/outage", tracking__uri=empty_store(prepared.config.parent / "outage.db"))
     run = Objects(prepared.bucket_run().uri.replace("/runs/", "/outage/"))
     with Driver(prepared, cluster, *more) as driver:
         driver.wait_for_checkpoints(run, 1)
@@ -201,7 +202,7 @@ def test_a_bucket_that_is_away_for_a_while_costs_nothing(prepared: Job, cluster,
 
 @pytest.mark.drill
 def test_a_bucket_that_stays_away_ends_the_run_in_one_line_and_it_goes_on_later(prepared: Job, cluster, s3: S3Server) -> None:
-    more = settings(storage="s3://job/away", tracking__uri=f"sqlite:///{prepared.config.parent}/away.db", stages__0__epochs=48)
+    more = settings(storage="s3://job/away", tracking__uri=empty_store(prepared.config.parent / "away.db"), stages__0__epochs=48)
     run = Objects(load_experiment(prepared.config, [*prepared.bucket[1::2], *more[1::2]]).run_folder)
     with Driver(prepared, cluster, *more, patience=0) as driver:
         driver.wait_for_checkpoints(run, 1)

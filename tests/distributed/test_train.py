@@ -21,6 +21,7 @@ from chestseg.phantoms.radiograph.make import make_phantom
 from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tracking.journal import Journal, Metric, read_entries
 from chestseg.tracking.tracked_run import load_run
+from tests.empty_store import empty_store
 from tests.small_job import small_job, write_job
 
 pytestmark = pytest.mark.ray
@@ -116,7 +117,7 @@ def test_a_driver_interrupted_and_killed_in_mid_run_and_started_again_ends_with_
     """Another storage and MLflow, the same experiment: what the submitted job learned, this one must learn too."""
     undisturbed = load_experiment(config)
     again = config.parent / "again"
-    overrides = ["--set", f"storage={again}", "--set", f"tracking.uri=sqlite:///{again}.db"]
+    overrides = ["--set", f"storage={again}", "--set", f"tracking.uri={empty_store(config.parent / 'again.db')}"]
     command = [sys.executable, "jobs/train.py", str(config), *overrides]
     run_folder = Path(again, Path(undisturbed.run_folder).name)
     driver = start_until(command, cluster.env, run_folder, epochs=1)
@@ -136,7 +137,7 @@ def test_a_driver_interrupted_and_killed_in_mid_run_and_started_again_ends_with_
 
 
 def test_two_workers_share_the_list_of_micro_batches(submitted: str, config: Path) -> None:
-    overrides = [f"storage={config.parent}/two", f"tracking.uri=sqlite:///{config.parent}/two.db", "training.workers=2"]
+    overrides = [f"storage={config.parent}/two", f"tracking.uri={empty_store(config.parent / 'two.db')}", "training.workers=2"]
     assert main(["train", str(config), *(part for o in overrides for part in ("--set", o))]) == 0
     two = points(load_experiment(config, overrides).run_folder, "loss")
     np.testing.assert_allclose(two, points(load_experiment(config).run_folder, "loss"), rtol=1e-3)

@@ -25,6 +25,7 @@ from chestseg.phantoms.radiograph.siim import write_siim
 from chestseg.tuning.compute import Costs
 from chestseg.tuning.records import FILE, Reported, SweepJournal, TrialRecord, read_journal, records_of
 from chestseg.tuning.space import experiment_of
+from tests.empty_store import empty_store
 from tests.small_job import small_job, write_job
 
 pytestmark = pytest.mark.ray
@@ -108,6 +109,11 @@ def set_to(**values: object) -> list[str]:
     return [part for key, value in values.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
+def its_own(folder: Path, *changes: str) -> str:
+    """Of a sweep's experiments: records in a database of their own, and what else is to change."""
+    return str([*changes, f"tracking.uri={empty_store(folder / 'mlflow.db')}"])
+
+
 def test_the_sweep_says_what_came_of_each_trial_and_leaves_a_result_that_trains(swept: Sweep, config: Path) -> None:
     found = records(swept.folder)
     assert len(found) == 5 and {record.state for record in found} == {"complete", "pruned"}
@@ -181,7 +187,7 @@ def kill_trials(address: str) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swept: Sweep, config: Path, cluster, tmp_path: Path) -> None:
-    overrides = {"storage": tmp_path, "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']"}
+    overrides = {"storage": tmp_path, "set": f"['tracking.uri={empty_store(tmp_path / 'mlflow.db')}']"}
     command, folder = [sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], tmp_path / swept.name
     with started(command, cluster.env) as driver:
         wait_for(driver, folder, 2)
@@ -202,7 +208,7 @@ def test_two_workers_hear_a_stop_and_outlive_a_kill_of_their_trial(config: Path,
     overrides = {
         "name": "two", "storage": tmp_path, "trials": 2, "seed": 2, "sampler": "random", "validations": 2, "pruner__rungs": "[0.2]",
         "space": "{stages: 1, sizes: 64, lr: [1.0e-2, 1.0e-5]}",
-        "set": f"['training.workers=2', 'tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+        "set": its_own(tmp_path, "training.workers=2"),
     }  # fmt: skip
     folder, env = tmp_path / "two", cluster.env | {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"}
     with started([sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], env) as driver:
@@ -215,7 +221,7 @@ def test_two_workers_hear_a_stop_and_outlive_a_kill_of_their_trial(config: Path,
 def test_a_trial_that_fails_says_why_and_the_sweep_goes_on(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     overrides = {
         "name": "wild", "storage": tmp_path, "trials": 2, "seed": 0, "sampler": "random",
-        "space": "{stages: 1, sizes: 32, lr: [1.0e+38, 1.0e-3]}", "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+        "space": "{stages: 1, sizes: 32, lr: [1.0e+38, 1.0e-3]}", "set": its_own(tmp_path),
     }  # fmt: skip
     assert main(["tune", str(config), *set_to(**overrides)]) == 0
     failed, complete = records(tmp_path / "wild")
@@ -229,7 +235,7 @@ def test_a_place_that_can_not_be_written_stops_the_sweep_and_the_trial_resumes_l
 ) -> None:
     """A file lies where the first trial's checkpoints go."""
     overrides = {
-        "name": "hindered", "storage": tmp_path, "trials": 1, "sampler": "random", "set": f"['tracking.uri=sqlite:///{tmp_path}/mlflow.db']",
+        "name": "hindered", "storage": tmp_path, "trials": 1, "sampler": "random", "set": its_own(tmp_path),
     }  # fmt: skip
     command, folder = [str(config), *set_to(**overrides)], tmp_path / "hindered"
     assert main(["tune", *command, "--plan"]) == 0

@@ -5,10 +5,11 @@ from pathlib import Path
 from chestseg.config import Tracking
 from chestseg.tracking.environment import connect
 from chestseg.tracking.evaluations import run_kept_in
+from tests.empty_store import empty_store
 
 
 def tracking_in(folder: Path) -> Tracking:
-    return Tracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="kept")
+    return Tracking(uri=empty_store(folder / "mlflow.db"), experiment="kept")
 
 
 def test_a_start_after_a_failure_goes_on_in_the_same_run(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed import gauges
 from chestseg.distributed.bucket_run import BucketCopy, at_work, bucket_of, handed_over
 from chestseg.distributed.checkpoints import FolderCheckpoints
+from chestseg.distributed.packed import Loop, packed, run_packed
 from chestseg.distributed.room import require_room, uses_gpu, worker_resources
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
@@ -91,14 +92,12 @@ def to_the_end(fit: Callable[[], Result]) -> dict[str, Any]:
     return answer
 
 
-def trainer_of(
-    experiment: Experiment, loop: Callable[[dict[str, Any]], Any], config: dict[str, Any], callbacks: Sequence[UserCallback] = ()
-) -> TorchTrainer:
+def trainer_of(experiment: Experiment, loop: Loop, config: dict[str, Any], callbacks: Sequence[UserCallback] = ()) -> TorchTrainer:
     """The trainer that runs `loop` on the experiment's workers and restarts them.
 
     Args:
         experiment: what to train.
-        loop: one worker's whole life; gets `config` with the keys `experiment` (JSON, its paths absolute) and `folder` added.
+        loop: one worker's whole life; gets `config` with the key `experiment` (JSON, its paths absolute) added.
         config: what else the loop needs.
         callbacks: told of every report.
     """
@@ -106,8 +105,8 @@ def trainer_of(
     os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"
     folder, training = Path(experiment.run_folder).absolute(), experiment.training
     return TorchTrainer(
-        loop,
-        train_loop_config={**config, "experiment": for_other_nodes(experiment), "folder": str(folder)},
+        run_packed,
+        train_loop_config=packed(loop, {**config, "experiment": for_other_nodes(experiment)}),
         scaling_config=ScalingConfig(
             num_workers=(training.min_workers, training.workers) if training.min_workers else training.workers,
             elastic_resize_monitor_interval_s=training.resize_every,
