@@ -27,13 +27,12 @@ from typing import Any
 
 import numpy as np
 from benchmarks.against_script import add_row, apart, live_radiographs, plain_script, read_rows, train_timed, ways
-from benchmarks.real_choice import FOLDS, SCORED_AT, choose
+from benchmarks.real_choice import FOLDS, SCORED_AT, choose, masks_of, probabilities_of
 
 from chestseg.cli import main as chestseg
 from chestseg.config import Experiment, Postprocessing, RadiographStage, load_experiment
 from chestseg.data.prepared_radiographs import PreparedRadiographs
-from chestseg.evaluation.evaluate import evaluate
-from chestseg.inference.predictor import Predictor
+from chestseg.metrics import dice
 
 CONFIG = "jobs/configs/cxr_small_real.yaml"
 SIDES = (
@@ -60,22 +59,35 @@ def experiment_of(data: Path, work: Path, changes: list[str]) -> Experiment:
     return load_experiment(CONFIG, [*paths, *changes])
 
 
-def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int) -> tuple[float, dict[str, Row]]:
-    """Train one fold; minutes, and the held-out fold's scores with and without SWA and TTA."""
+def run_chestseg(experiment: Experiment, rule: Postprocessing, threads: int, kept: Path) -> tuple[float, dict[str, Row]]:
+    """Train one fold; minutes, and the held-out fold's scores with and without SWA and TTA.
+
+    Args:
+        experiment: with its seed and fold.
+        rule: from probabilities to a mask.
+        threads: of the training.
+        kept: archive for the held-out fold's probabilities, an array a way of scoring.
+    """
     dataset = PreparedRadiographs.open(experiment.data.prepared)
     trained = train_timed(experiment, dataset, threads)
-    scores = {}
-    for side, weights, tta in ways(trained):
-        predictor = Predictor(live_radiographs(experiment, weights, rule.model_copy(update={"flip_tta": tta})))
-        result = evaluate(predictor, dataset, dataset.indices("train", fold=int(experiment.fold)), size=SCORED_AT)
-        scores[side] = {
-            "dice": [row.dice for row in result.rows if row.positive],
-            "empty": {
-                source: [not r.present for r in result.rows if not r.positive and r.source == source]
-                for source in ("siim", "covid_cxr_png")
-            },
-        }
-    return trained.minutes, scores
+    indices = dataset.indices("train", fold=int(experiment.fold))
+    maps = {
+        side: probabilities_of(live_radiographs(experiment, weights, rule.model_copy(update={"flip_tta": tta})), dataset, indices)
+        for side, weights, tta in ways(trained)
+    }
+    np.savez_compressed(kept, allow_pickle=False, **maps)
+    return trained.minutes, {side: scored(dataset, indices, masks_of(found, rule)) for side, found in maps.items()}
+
+
+def scored(dataset: PreparedRadiographs, indices: np.ndarray, masks: list[np.ndarray]) -> Row:
+    """Dice of each positive, and of each negative whether it was left empty."""
+    truths = [dataset.mask(int(i), SCORED_AT) for i in indices]
+    sources = dataset.table["source"].to_pylist()
+    empty: dict[str, list[bool]] = {"siim": [], "covid_cxr_png": []}
+    for index, mask, truth in zip(indices, masks, truths, strict=True):
+        if not truth.any():
+            empty[sources[index]].append(not mask.any())
+    return {"dice": [dice(m, t) for m, t in zip(masks, truths, strict=True) if t.any()], "empty": empty}
 
 
 def run_plain(folder: Path, stages: str, minutes: float, seed: int, fold: int, threads: int) -> Row:
@@ -103,12 +115,14 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
     ablations = {"one stage": [f"stages=[{json.dumps(one_stage(configured))}]"], "from scratch": ["model.weights=none"]}
     minutes = next((r["minutes"] for r in read_rows(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
     if minutes is None:
-        minutes, scores = run_chestseg(configured, rule, told.threads)
+        minutes, scores = run_chestseg(configured, rule, told.threads, told.work / f"held-{seed}-{fold}.npz")
         for name, row in scores.items():
             keep(name, minutes, row)
     for side, change in ablations.items() if told.ablations else ():
         if (side, seed, fold) not in done:
-            took, scores = run_chestseg(experiment_of(told.data, told.work, [*changes, *change]), rule, told.threads)
+            changed = experiment_of(told.data, told.work, [*changes, *change])
+            archive = told.work / f"held-{seed}-{fold}-{side.replace(' ', '-')}.npz"
+            took, scores = run_chestseg(changed, rule, told.threads, archive)
             keep(side, took, scores["chestseg"])
             keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
     for stages in ("256", "128,256"):
