@@ -15,7 +15,7 @@ def small_job(folder: Path, name: str, stages: Sequence[dict[str, Any]], **more:
     """The tree of an experiment over the radiographs in `folder/siim`; `data` and `tracking` among `more` add to what stands here."""
     sizes = sorted({stage["size"] for stage in stages})
     data = {"sources": [{"reader": "siim", "path": str(folder / "siim")}], "prepared": str(folder / "prepared"), "sizes": sizes}
-    tracking = {"uri": empty_store(folder / "mlflow.db"), "experiment": name, "model": None}
+    tracking = {"experiment": name, "model": None} | more.get("tracking", {})
     return {
         "name": name,
         "model": MODEL,
@@ -24,7 +24,7 @@ def small_job(folder: Path, name: str, stages: Sequence[dict[str, Any]], **more:
         "storage": str(folder / "runs"),
         **more,
         "data": data | {"folds": 2, "test_share": 0.25} | more.get("data", {}),
-        "tracking": tracking | more.get("tracking", {}),
+        "tracking": tracking if "uri" in tracking else tracking | {"uri": empty_store(folder / "mlflow.db")},
     }
 
 

@@ -173,7 +173,7 @@ def test_a_dataset_without_a_test_split_or_positives_in_it(tmp_path: Path, capsy
 
 
 def test_what_a_split_cannot_show_is_said_before_anything_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_config(tmp_path, write_prepared(tmp_path / "prepared"), empty_store(tmp_path / "mlflow.db"), {})
+    config = write_config(tmp_path, write_prepared(tmp_path / "prepared"), f"sqlite:///{tmp_path}/mlflow.db", {})
     assert main(["promote", config]) == 2
     note, refusal = capsys.readouterr().err.splitlines()
     assert note.startswith("chestseg: note: gate: this split cannot show what the rule asks: 3 patients with cases: no interval")

@@ -20,7 +20,7 @@ def config(tmp_path: Path) -> Path:
     write_prepared(tmp_path / "prepared")
     base = small_job(
         tmp_path, "tuned", [{"size": 64, "epochs": 1, "batch": 2, "optimiser": {"final_lr": 1e-5}}],
-        data={"sizes": [64, 128]}, training={"precision": "fp32", "gpu": "no"},
+        data={"sizes": [64, 128]}, training={"precision": "fp32", "gpu": "no"}, tracking={"uri": f"sqlite:///{tmp_path}/mlflow.db"},
     )  # fmt: skip
     sweep = {
         "name": "refused",

@@ -35,7 +35,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("siim", "prepared"):
         (folder / name).mkdir()
     (folder / "prepared" / "prepared.json").write_text("{}")
-    return write_job(folder, small_job(folder, "fit", [{"size": 32, "epochs": 1, "batch": 4}], training={"gpu": "no"}))
+    stages, tracking = [{"size": 32, "epochs": 1, "batch": 4}], {"uri": f"sqlite:///{folder}/mlflow.db"}
+    return write_job(folder, small_job(folder, "fit", stages, training={"gpu": "no"}, tracking=tracking))
 
 
 def found(told: dict[str, Any], check: str) -> list[tuple[str, str]]:
