@@ -82,7 +82,7 @@ def test_test_files_are_anonymous_and_not_in_the_table(folder: Path, table: dict
 
 def test_writing_again_gives_the_same_bytes(folder: Path, tmp_path: Path):
     seen = []
-    write_siim(tmp_path / "again", 6, SEED, SIZE, progress=lambda done, of: seen.append((done, of)))
+    write_siim(tmp_path / "again", 6, SEED, SIZE, progress=lambda done, of: seen.append((done, of)), processes=2)
     written = list((tmp_path / "again" / "dicom-images-train").rglob("*.dcm"))
     assert len(written) == 6
     for path in written:

@@ -1,10 +1,15 @@
 """`chestseg phantoms`: generated radiographs and CTs in the layouts of public data sets, for trying things out."""
 
+import os
+
 from tqdm import tqdm
 
 from chestseg.phantoms.ct.files import write_ct_nifti
 from chestseg.phantoms.ct.ricord import write_ricord
 from chestseg.phantoms.radiograph.siim import write_siim
+
+MOST_PROCESSES, WORTH_A_PROCESS = 8, 16
+"""Processes that draw radiographs, and how many radiographs pay for starting one."""
 
 
 def run(output: str, count: int, seed: int, size: int, kind: str = "siim") -> int:
@@ -28,7 +33,8 @@ def run(output: str, count: int, seed: int, size: int, kind: str = "siim") -> in
             bar.update(done - bar.n)
 
         if kind == "siim":
-            write_siim(output, count, seed, size, progress=show)
+            processes = max(1, min(MOST_PROCESSES, os.cpu_count() or 1, count // WORTH_A_PROCESS))
+            write_siim(output, count, seed, size, progress=show, processes=processes)
         else:
             write = write_ricord if kind == "ricord" else write_ct_nifti
             write(output, count, seed, progress=show)

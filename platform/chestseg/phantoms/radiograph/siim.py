@@ -1,8 +1,13 @@
 """Phantoms as a data set in the layout of SIIM-ACR Pneumothorax Segmentation: a tree of DICOM files and a table of masks."""
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +43,7 @@ def write_siim(
     positive_share: float = 0.5,
     *,
     progress: Callable[[int, int], None] | None = None,
+    processes: int = 1,
 ) -> None:
     """Write `count` training phantoms, and a tenth as many unlabelled test phantoms, as SIIM-ACR's archive unpacks.
 
@@ -52,6 +58,8 @@ def write_siim(
         size: edge length in pixels; masks are coded at this size.
         positive_share: share of pictures with a pneumothorax, 0 to 1.
         progress: called with the number of files written and of all files.
+        processes: that draw beside each other; a program that asks for more than one is imported by them, so its own start belongs under
+            `if __name__ == "__main__"`.
 
     Raises:
         ValueError: a count, share or size out of range, or a folder that holds something else.
@@ -59,8 +67,9 @@ def write_siim(
     folder = Path(folder)
     _check(folder, count, size, positive_share)
     tests = max(1, round(count * TESTS_PER_CASE))
-    with whole_folder(folder) as draft:
-        _write_table(draft / TABLE, _cases(draft, count, tests, seed, size, positive_share, progress))
+    with whole_folder(folder) as draft, _mapped(processes) as mapped:
+        write = partial(_write, draft, count, seed, size, positive_share)
+        _write_table(draft / TABLE, _counted(mapped(write, range(count + tests)), count + tests, progress))
 
 
 def write_case(folder: str | Path, seed: int, i: int, size: int = 1024, positive_share: float = 0.5) -> tuple[str, list[str]]:
@@ -96,16 +105,30 @@ def component_rows(mask: np.ndarray) -> list[str]:
     return [encode_rle(labels == part) for part in range(1, parts)] or [encode_rle(mask)]
 
 
-def _cases(
-    folder: Path, count: int, tests: int, seed: int, size: int, positive_share: float, progress: Callable[[int, int], None] | None
-) -> Iterable[tuple[str, list[str]]]:
-    for i in range(count + tests):
-        if i < count:
-            yield write_case(folder, seed, i, size, positive_share)
-        else:
-            _write_test(folder, seed, i, size, positive_share)
+@contextmanager
+def _mapped(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` whose calls are shared by so many processes."""
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        yield pool.map
+
+
+def _write(folder: Path, count: int, seed: int, size: int, positive_share: float, i: int) -> tuple[str, list[str]]:
+    """Write file `i`, one of the test tree where it comes after `count` others; what the table has of it."""
+    if i < count:
+        return write_case(folder, seed, i, size, positive_share)
+    return _write_test(folder, seed, i, size, positive_share), []
+
+
+def _counted(
+    cases: Iterable[tuple[str, list[str]]], number: int, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[str, list[str]]]:
+    for done, case in enumerate(cases, 1):
+        yield case
         if progress is not None:
-            progress(i + 1, count + tests)
+            progress(done, number)
 
 
 def _uids(seed: int, i: int) -> tuple[str, str, str]:
@@ -114,7 +137,8 @@ def _uids(seed: int, i: int) -> tuple[str, str, str]:
     return study, series, sop
 
 
-def _write_test(folder: Path, seed: int, i: int, size: int, positive_share: float) -> None:
+def _write_test(folder: Path, seed: int, i: int, size: int, positive_share: float) -> str:
+    """Its SOPInstanceUID."""
     scene = draw_scene(seed_for("siim", seed, i), _is_positive(seed, i, positive_share))
     study, series, sop = _uids(seed, i)
     pixels, _ = render(scene, size)
@@ -128,6 +152,7 @@ def _write_test(folder: Path, seed: int, i: int, size: int, positive_share: floa
         view=scene.thorax.view,
         jpeg_quality=JPEG_QUALITY,
     )
+    return sop
 
 
 def _write_table(path: Path, cases: Iterable[tuple[str, list[str]]]) -> None:
