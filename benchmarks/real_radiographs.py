@@ -10,6 +10,8 @@ neither has seen and from which nothing was chosen. Sides:
 
     chestseg            two stages, SWA, flip TTA, the rule to a mask chosen inside the training folds
     no tta, no swa      the same trainings scored otherwise
+    rule out of fold    the same answers, the rule to a mask chosen on those of the other four trainings to their held-out folds: all of
+                        them cases of this fold's training, but answered by networks that trained on this fold too
     one stage           only the last stage, with as many epochs as fill the same minutes (`--ablations`)
     from scratch        without pretrained weights (`--ablations`)
     plain 256, plain 128,256   the script's one-stage and two-stage runs
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.against_script import add_row, apart, live_radiographs, plain_script, read_rows, train_timed, ways
-from benchmarks.real_choice import FOLDS, SCORED_AT, choose, masks_of, probabilities_of
+from benchmarks.real_choice import FOLDS, SCORED_AT, best_rule, choose, masks_of, probabilities_of
 
 from chestseg.cli import main as chestseg
 from chestseg.config import Experiment, Postprocessing, RadiographStage, load_experiment
@@ -40,6 +42,7 @@ SIDES = (
     "no tta",
     "no swa",
     "no swa, no tta",
+    "rule out of fold",
     "one stage",
     "one stage, no swa, no tta",
     "from scratch",
@@ -130,6 +133,22 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
             keep(f"plain {stages}", minutes, apart(run_plain, told.plain, stages, minutes, seed, fold, told.threads))
 
 
+def score_out_of_fold(told: Namespace, seed: int) -> None:
+    """Score a seed whose folds are all trained with rules chosen on the other folds' held-out answers."""
+    rows = {r["fold"]: r for r in read_rows(told.output) if (r["side"], r["seed"]) == ("chestseg", seed)}
+    if len(rows) < FOLDS or any((r["side"], r["seed"]) == ("rule out of fold", seed) for r in read_rows(told.output)):
+        return
+    dataset = PreparedRadiographs.open(experiment_of(told.data, told.work, []).data.prepared)
+    held = [dataset.indices("train", fold=fold) for fold in range(FOLDS)]
+    maps = [list(np.load(told.work / f"held-{seed}-{fold}.npz")["chestseg"]) for fold in range(FOLDS)]
+    truths = [[dataset.mask(int(i), SCORED_AT) for i in indices] for indices in held]
+    for fold, row in sorted(rows.items()):
+        others = [other for other in range(FOLDS) if other != fold]
+        *_, rule = best_rule([m for other in others for m in maps[other]], [t for other in others for t in truths[other]])
+        scores = scored(dataset, held[fold], masks_of(maps[fold], rule))
+        add_row(told.output, {"side": "rule out of fold", "seed": seed, "fold": fold, "minutes": row["minutes"], **scores})
+
+
 def one_stage(experiment: Experiment) -> dict[str, Any]:
     """The last stage with as many epochs as all stages cost, which grows with the pixels of an image."""
     stages = [stage for stage in experiment.stages if isinstance(stage, RadiographStage)]
@@ -185,6 +204,7 @@ def main() -> None:
         for seed in map(int, told.seeds.split(",")):
             for fold in map(int, told.folds.split(",")):
                 measure(told, seed, fold, {(r["side"], r["seed"], r["fold"]) for r in read_rows(told.output)})
+            score_out_of_fold(told, seed)
     print_tables(read_rows(told.output))
 
 
