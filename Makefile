@@ -29,9 +29,12 @@ $(VIEWER): $(PAGE)/package.json $(PAGE)/viewer.py | $(INSTALLED)
 	$(BIN)/python -m chestseg.serving.page.viewer
 	@touch $@
 
-# Two processes: one has all that needs Ray, since a machine has ports for one head; the other the rest, module by module.
+# Two processes beside each other: one has all that needs Ray, since a machine has ports for one head, the other the rest, shown at the end.
 test: setup web
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@mkdir -p build
+	@$(BIN)/pytest -m "not ray and not drill" > build/tests.log 2>&1 & rest=$$!; \
+	$(BIN)/pytest -m "ray and not drill"; ray=$$?; \
+	wait $$rest; rest=$$?; cat build/tests.log; exit $$((ray | rest))
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -54,20 +54,6 @@ os.environ |= {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup --no-loadscope-reorder` all that need Ray go to one process, first: a machine has ports for one head.
-
-    The others go module by module, so that what a module's tests share is made once.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        group = "cluster" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_unconfigure() -> None:
     shutil.rmtree(RAY_FOLDER, ignore_errors=True)
 
