@@ -23,7 +23,7 @@ from chestseg.metrics import dice
 
 FOLDS, SCORED_AT = 5, 256
 THRESHOLDS, TOP_THRESHOLDS, AREAS = (0.2, 0.3, 0.4, 0.5, 0.6), (0.4, 0.5, 0.6, 0.7, 0.8, 0.9), (1000, 2000, 4000)
-"""The rules tried; areas in pixels of 1024 x 1024, those that the method's authors tried."""
+"""The rules tried; areas in pixels of 1024 x 1024, in the range that the method's authors tried."""
 EMPTY = 0.9
 """Share of the negatives that a rule has to leave empty."""
 

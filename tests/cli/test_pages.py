@@ -73,7 +73,9 @@ def test_mlflow_shows_sweep_trials_and_stages(page: Any, dashboards: Served, sho
     row_of(page, "0002.1: ").wait_for()
     for record in outcome.records[:8]:
         place = row_of(page, names[record.number]).get_attribute("row-index")  # its columns are in another element of that place
-        page.locator(f"[row-index='{place}']").get_by_text(record.state, exact=True).wait_for()
+        state = page.locator(f"[row-index='{place}']").get_by_text(record.state, exact=True)
+        state.wait_for()
+        assert state.is_visible()
     take(page, pictures / "mlflow.png")
 
 

@@ -187,7 +187,7 @@ def kill_trials(address: str) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swept: Sweep, config: Path, cluster, tmp_path: Path) -> None:
-    overrides = {"storage": tmp_path, "set": f"['tracking.uri={empty_store(tmp_path / 'mlflow.db')}']"}
+    overrides = {"storage": tmp_path, "set": its_own(tmp_path)}
     command, folder = [sys.executable, "jobs/tune.py", str(config), *set_to(**overrides)], tmp_path / swept.name
     with started(command, cluster.env) as driver:
         wait_for(driver, folder, 2)
