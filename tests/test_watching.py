@@ -25,7 +25,7 @@ VARIABLES = {"$run": ".*", "$app": ".*", "$__rate_interval": "5m"}
 OF_GPUS = {"ray_node_gpus_utilization", "ray_node_gram_used"}
 OF_SERVE = {"ray_serve_deployment_replica_starts_total"}
 """What Ray itself gives: of nodes with a GPU; of a cluster that serves."""
-WAITS, FORGOTTEN_AFTER = 120.0, 30.0
+WAITS, FORGOTTEN_AFTER = 400.0, 30.0
 """Seconds."""
 
 
