@@ -31,6 +31,9 @@ os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # it also is the least time between two reports, and epochs here take less than its 2 s
     "NO_ALBUMENTATIONS_UPDATE": "1",
+    # Two processes of tests share the cores: threads of one that wait for each other by spinning took 15 times as long beside the other.
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 os.environ.pop("RAY_ADDRESS", None)
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
