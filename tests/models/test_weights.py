@@ -1,5 +1,6 @@
 """Pretrained weights reach every tensor of the encoder, from each kind of file."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -93,3 +94,20 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="can't be read as weights"):
         start(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_is_compared_with_its_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)
+    known = {"weights": str(file), "weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert build_model(SMALL.model_copy(update=known)).encoder is not None
+    with file.open("ab") as end:
+        end.write(b"more")
+    with pytest.raises(ValueError, match=r"resnet18.pth has SHA-256 \w{64}, not model.weights_sha256"):
+        build_model(SMALL.model_copy(update=known))
+
+
+def test_a_checksum_needs_a_file_and_changes_no_record_without_it() -> None:
+    assert "weights_sha256" not in SMALL.model_dump()
+    with pytest.raises(ValueError, match="weights is none: leave it out"):
+        UNet2DModel(weights="none", weights_sha256="0" * 64)

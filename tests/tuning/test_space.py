@@ -167,6 +167,8 @@ def test_cmaes_is_for_numbers_that_every_trial_has() -> None:
 def test_the_networks_of_a_space() -> None:
     assert [(model.encoder, model.weights) for model in models_of(SWEEP.space, BASE)] == [("mobilenet_v2", "none"), ("resnet18", "none")]
     assert models_of(varied(SWEEP, encoder=None).space, BASE) == [BASE.model]
+    summed = BASE.model_copy(update={"model": BASE.model.model_copy(update={"weights": "a.pt", "weights_sha256": "0" * 64})})
+    assert [model.weights_sha256 for model in models_of(SWEEP.space, summed)] == [None, None]
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

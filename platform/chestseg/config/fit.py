@@ -99,10 +99,10 @@ def _losses(space: Space, base: Experiment) -> None:
 
 def _encoders(space: Space, base: Experiment) -> None:
     tree = base.model_dump(mode="json")
-    for encoder, weights in (space.encoder or {}).items():
+    for encoder in space.encoder or ():
         if "encoder" not in tree["model"]:
             raise ValueError(f"space.encoder: the base's {base.model.architecture} has none to choose: leave it out")
-        experiment_from(exchanged(tree, {"model.encoder": encoder, "model.weights": weights}), f"space.encoder {encoder}")
+        experiment_from(exchanged(tree, space.encoder_values(encoder)), f"space.encoder {encoder}")
 
 
 def _windows_hold(windows: Windows | None) -> None:

@@ -1,16 +1,34 @@
 """Networks by the names of their architecture and encoder."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from chestseg.config.stage import Triple
-from chestseg.config.strict import Strict
+from chestseg.config.strict import Extended
 
 Activation = Literal["relu", "leaky_relu", "silu"]
+NO_FILE = ("imagenet", "kinetics400", "package", "none")
+"""What `weights` may be instead of a path."""
 
 
-class UNet2DModel(Strict):
+class Pretrained(Extended):
+    """A network that may start from pretrained weights."""
+
+    later: ClassVar[dict[str, Any]] = {"weights_sha256": None}
+
+    weights: str
+    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """SHA-256 of the file that `weights` names, as its publisher gives it; another file is refused. Null takes any."""
+
+    @model_validator(mode="after")
+    def _of_a_file(self) -> Self:
+        if self.weights_sha256 and self.weights in NO_FILE:
+            raise ValueError(f"weights_sha256 is of a file, and weights is {self.weights}: leave it out, or name the file in weights")
+        return self
+
+
+class UNet2DModel(Pretrained):
     """A 2D U-Net for radiographs, over any encoder of segmentation-models-pytorch."""
 
     architecture: Literal["unet2d"] = "unet2d"
@@ -25,7 +43,7 @@ class UNet2DModel(Strict):
     """A second head that says whether the mask is empty."""
 
 
-class UNet3DModel(Strict):
+class UNet3DModel(Pretrained):
     """A 3D U-Net for volumes whose encoder is one of torchvision's video ResNets (Bressem et al. 2021)."""
 
     architecture: Literal["unet3d"] = "unet3d"
@@ -47,7 +65,7 @@ class UNet3DModel(Strict):
         return False
 
 
-class SliceUNetModel(Strict):
+class SliceUNetModel(Pretrained):
     """A 2D U-Net that sees each slice of a volume with its neighbours as channels, over an encoder pretrained on photographs."""
 
     architecture: Literal["slice_unet"] = "slice_unet"
@@ -66,7 +84,7 @@ class SliceUNetModel(Strict):
         return False
 
 
-class ConvUNet3DModel(Strict):
+class ConvUNet3DModel(Pretrained):
     """A 3D U-Net of plain convolutions, trained from scratch: small, and made for thick slices."""
 
     architecture: Literal["conv_unet3d"] = "conv_unet3d"

@@ -116,6 +116,12 @@ class Space(Strict):
         named |= {f"loss.{term}": getattr(self.loss, term) for term in Losses.model_fields}
         return {name: domain for name, domain in named.items() if domain is not None}
 
+    def encoder_values(self, encoder: str | None) -> dict[str, Any]:
+        """What one of the encoders changes in the base, by path; nothing where None. A checksum there is of the base's own weights."""
+        if encoder is None:
+            return {}
+        return {"model.encoder": encoder, "model.weights": (self.encoder or {})[encoder], "model.weights_sha256": None}
+
     @property
     def drawn(self) -> list[Domain]:
         """The domains with more than one value that some trial draws from."""

@@ -1,11 +1,11 @@
 """The resolution schedule: an ordered list of stages, each a whole training at one size."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chestseg.config.strict import Strict
+from chestseg.config.strict import Extended, Strict
 
 Triple = tuple[int, int, int]
 """Voxels along slices, rows and columns."""
@@ -57,8 +57,10 @@ class Optimiser(Strict):
     """Largest allowed L2 norm of the whole gradient."""
 
 
-class Swa(Strict):
+class Swa(Extended):
     """Stochastic weight averaging over a window of epochs at the end of a stage (Izmailov et al. 2018)."""
+
+    later: ClassVar[dict[str, Any]] = {"skip": 0, "tail": None}
 
     last: int = Field(default=5, ge=1)
     """How many epochs the window spans."""
@@ -77,12 +79,6 @@ class Swa(Strict):
     def constant(self) -> int:
         """Epochs at the end of the stage that have the rate `lr`, where there is one."""
         return self.skip + self.last if self.tail is None else self.tail
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What was added later is left out while it says nothing: the digests of earlier experiments, and so their runs, stay."""
-        unsaid = {"skip": 0, "tail": None}
-        return {key: value for key, value in dump(self).items() if key not in unsaid or value != unsaid[key]}
 
 
 class Stage(Strict, ABC):

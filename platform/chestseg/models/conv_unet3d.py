@@ -61,7 +61,7 @@ def build_conv_unet3d(config: ConvUNet3DModel, *, pretrained: bool = True) -> Co
     """
     network = ConvUNet3D(config)
     if pretrained and config.weights != "none":
-        load_weights(network, config.weights)
+        load_weights(network, config.weights, config.weights_sha256)
     return network
 
 

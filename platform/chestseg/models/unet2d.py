@@ -103,7 +103,7 @@ def with_photograph_weights(make: Callable[..., Network], config: UNet2DModel | 
     if config.weights == "package":
         package_weights(network.encoder, config.encoder)
     else:
-        load_weights(network, config.weights)
+        load_weights(network, config.weights, config.weights_sha256)
     return network
 
 

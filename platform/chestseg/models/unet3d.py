@@ -118,7 +118,7 @@ def build_unet3d(config: UNet3DModel, *, pretrained: bool = True) -> UNet3D:
         url = get_model_weights(config.encoder)[HUB_VERSION].url
         load_encoder(network.encoder, cached_weights(url, f"Kinetics-400 weights of {config.encoder}"), url)
     else:
-        load_weights(network, config.weights)
+        load_weights(network, config.weights, config.weights_sha256)
     return network
 
 

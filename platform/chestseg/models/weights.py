@@ -23,15 +23,17 @@ PACKAGES = {
 Tensors = dict[str, torch.Tensor]
 
 
-def read_tensors(path: str | Path) -> Tensors:
+def read_tensors(path: str | Path, sha256: str | None = None) -> Tensors:
     """Read a state dict (`.pt`, `.pth`, loaded without unpickling code) or a safetensors file.
 
     Raises:
-        ValueError: the file is missing or is not such a file.
+        ValueError: the file is missing, has another checksum than `sha256`, or is not such a file.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"model.weights: {path} is no file: give a state dict or safetensors file, or one of the names in config/model.py")
+    if sha256 and (digest := sha256_of(path)) != sha256:
+        raise ValueError(f"model.weights: {path} has SHA-256 {digest}, not model.weights_sha256: damaged or another file, fetch it anew")
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both readers raise bare RuntimeError, UnpicklingError, OSError and classes of their own
@@ -44,13 +46,14 @@ def read_tensors(path: str | Path) -> Tensors:
     return tensors
 
 
-def load_weights(network: Segmenter, path: str | Path) -> None:
+def load_weights(network: Segmenter, path: str | Path, sha256: str | None = None) -> None:
     """Start `network` from a file: the whole network where every name fits, else its encoder.
 
     Raises:
-        ValueError: the file's tensors fit neither; names the first that is missing or has another shape.
+        ValueError: another file than the one with checksum `sha256`, or its tensors fit neither; names the first that is missing or has
+            another shape.
     """
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, sha256)
     if set(tensors) == set(network.state_dict()):
         network.load_state_dict(tensors)
     else:

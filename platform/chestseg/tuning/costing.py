@@ -17,7 +17,6 @@ from chestseg.tuning.compute import Cost, Costs, cost_key
 from chestseg.tuning.flops import forward_flops, training_flops
 from chestseg.tuning.measure import answer_seconds, step_seconds, threads_set
 from chestseg.tuning.schedule import require_affordable
-from chestseg.tuning.space import encoder_values
 
 CPU = torch.device("cpu")
 Priced = Callable[[Experiment, Stage, Cases], Cost]
@@ -93,7 +92,7 @@ def variants(sweep: Sweep, base: Experiment) -> list[list[Experiment]]:
     tree = base.model_dump(mode="json")
     found = []
     for encoder in space.encoder or [None]:
-        trees = exchanged(tree, encoder_values(space, encoder))
+        trees = exchanged(tree, space.encoder_values(encoder))
         places = []
         for behind in range(space.most_stages):
             stages = [_least(sweep, template(base, behind) | keys | batch, behind) for keys in _rungs(sweep, behind) for batch in batches]

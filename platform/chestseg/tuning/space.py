@@ -109,7 +109,7 @@ def stages_of(sweep: Sweep, base: Experiment, point: Point) -> list[Tree]:
 def models_of(space: Space, base: Experiment) -> list[Model]:
     """All networks that trials may have, so that their weights can be looked for before the start."""
     tree = base.model_dump(mode="json")
-    return [experiment_from(exchanged(tree, encoder_values(space, encoder))).model for encoder in space.encoder or [None]]
+    return [experiment_from(exchanged(tree, space.encoder_values(encoder))).model for encoder in space.encoder or [None]]
 
 
 def require_weights(space: Space, base: Experiment) -> None:
@@ -123,13 +123,8 @@ def require_weights(space: Space, base: Experiment) -> None:
             build_model(model)
 
 
-def encoder_values(space: Space, encoder: str | None) -> Tree:
-    """What an encoder of the space changes, by path; nothing where None."""
-    return {} if encoder is None else {"model.encoder": encoder, "model.weights": (space.encoder or {})[encoder]}
-
-
 def _tree(sweep: Sweep, base: Experiment, point: Point, number: int) -> Tree:
-    tree = exchanged(base.model_dump(mode="json"), encoder_values(sweep.space, point.encoder))
+    tree = exchanged(base.model_dump(mode="json"), sweep.space.encoder_values(point.encoder))
     return tree | {"name": f"{sweep.name}-{number:04d}", "storage": f"{sweep.folder}/trials"}
 
 
