@@ -201,6 +201,7 @@ def test_killed_and_interrupted_it_goes_the_way_of_the_one_nobody_disturbed(swep
     assert course(folder) == course(swept.folder)
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_workers_hear_a_stop_and_outlive_a_kill_of_their_trial(config: Path, cluster, tmp_path: Path) -> None:
