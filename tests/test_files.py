@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 import chestseg
 from chestseg.files import NoSpace, exclusive, remove_unfinished, require_space, sha256_of, whole_file, whole_folder
 
+SERIALIZING = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 KILLED = """
 import os, signal, sys
 from chestseg.files import whole_file
@@ -58,11 +60,11 @@ def test_a_folder_replaces_the_old_one_only_on_success(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
-@pytest.mark.parametrize("bare", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("4096 requested and 512 written")])
-def test_a_full_disk_is_told_with_the_file(tmp_path: Path, whole: Callable[..., AbstractContextManager[Path]], bare: OSError) -> None:
+@pytest.mark.parametrize("bare", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("4096 requested and 512 written"), SERIALIZING])
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, whole: Callable[..., AbstractContextManager[Path]], bare: Exception) -> None:
     path = tmp_path / "shards" / "00003"
     with pytest.raises(OSError, match="No space left on device") as told, whole(path):
-        raise OSError(*bare.args)  # a new one: it is changed on its way
+        raise type(bare)(*bare.args)  # a new one: it is changed on its way
     assert told.type is OSError and told.value.filename == str(path) and told.value.errno == errno.ENOSPC
     assert not list(path.parent.iterdir())
 

@@ -15,6 +15,8 @@ UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """Names that `tempfile` makes of another."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """All that numpy says of a disk that is full."""
+NO_SPACE = os.strerror(errno.ENOSPC)
+"""What libraries that raise errors of their own say of it in their words."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the `OSError`s of a disk, or of a user's share of it, that is full."""
 
@@ -27,7 +29,7 @@ class NoSpace(ValueError):
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and takes `path`'s name, on an error it is removed.
 
-    An `OSError` that names no file, as of a full disk, is given `path`.
+    An `OSError` that names no file is given `path`; what else a library says of a full disk becomes one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
         _sync(path.parent)
-    except OSError as error:
+    except Exception as error:
         _name(error, path)
         raise
     finally:
@@ -51,7 +53,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path`, taking an old one's place, when the block ends without an error.
 
-    An `OSError` that names no file, as of a full disk, is given `path`.
+    An `OSError` that names no file is given `path`; what else a library says of a full disk becomes one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         else:
             temporary.replace(path)
         _sync(path.parent)
-    except OSError as error:
+    except Exception as error:
         _name(error, path)
         raise
     finally:
@@ -123,12 +125,14 @@ def exclusive(folder: str | Path, what: str) -> Iterator[None]:
         yield
 
 
-def _name(error: OSError, path: Path) -> None:
+def _name(error: Exception, path: Path) -> None:
     """Say in a bare error of the disk what was written. Errors of connections are of other types, or have no code."""
+    if not isinstance(error, OSError) and NO_SPACE in str(error):  # safetensors, PyTorch
+        raise OSError(errno.ENOSPC, NO_SPACE, str(path)) from error
     if type(error) is not OSError or error.filename is not None:
         return
     if error.errno is None and SHORT_WRITE.search(str(error)):
-        error.errno, error.strerror = errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({error})"
+        error.errno, error.strerror = errno.ENOSPC, f"{NO_SPACE} ({error})"
     if error.errno is not None:
         error.filename = str(path)
 

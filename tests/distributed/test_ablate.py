@@ -1,4 +1,4 @@
-"""An ablation on a real cluster: trained once, scored with and without its parts, told with intervals."""
+"""An ablation on a real cluster, in a bucket: trained once, scored with and without its parts, told with intervals."""
 
 import csv
 import json
@@ -14,9 +14,12 @@ from chestseg.config import load_experiment
 from chestseg.config.ablation import load_ablation
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.ablate import Scored, fairness, variant, weights_of
+from chestseg.storage.copies import here
+from chestseg.storage.objects import Objects
 from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from tests.distributed.small_ray import SmallRay
 from tests.evaluation.prepared import write_prepared
+from tests.servers import s3_server
 from tests.small_job import small_job, write_job
 
 
@@ -36,8 +39,11 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_each_part_is_scored_on_the_held_out_cases(config: Path) -> None:
-    assert main(["ablate", str(config)]) == 0
-    folder = config.parent / "runs" / "parts-told"
+    with s3_server() as server:
+        server.make_bucket("parts")
+        assert main(["ablate", str(config), "--set", "storage=s3://parts/runs"]) == 0
+        folder = here("s3://parts/runs/parts-told")
+        trained = {name.partition("/")[0] for name in Objects("s3://parts/runs").list()}
     with open(folder / "ablation.csv", newline="") as file:
         _, *rows = csv.reader(file)
     without = ["", " without SWA", " without TTA", " without SWA and TTA"]
@@ -53,10 +59,7 @@ def test_each_part_is_scored_on_the_held_out_cases(config: Path) -> None:
         "ablation/ablation.csv",
         "ablation/ablation.html",
     }
-    assert {path.name.rpartition("-")[0] for path in (config.parent / "runs").glob("parts-parts-told*")} == {
-        "parts-parts-told",
-        "parts-parts-told-one-stage",
-    }
+    assert {name.rpartition("-")[0] for name in trained} == {"parts", "parts-parts-told", "parts-parts-told-one-stage"}
     assert (parent.info.status, parent.info.run_id) == ("FINISHED", json.loads((folder / "ablation.json").read_text())["run_id"])
     assert sum(run.data.tags.get("mlflow.parentRunId") == parent.info.run_id for run in runs) == 2
     assert json.loads((folder / "plan.json").read_text()).popitem()[1] == 3

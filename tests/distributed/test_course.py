@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from ray.exceptions import GetTimeoutError, RayTaskError, WorkerCrashedError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from safetensors import SafetensorError
 
 from chestseg.cli.tune import is_left
 from chestseg.distributed import trial
 from chestseg.distributed.assignment import TOLD, Assignment, Failed, Hindered
 from chestseg.distributed.course import Course
-from chestseg.distributed.places import is_of_the_place
+from chestseg.distributed.places import PlaceFails, is_of_the_place
 from chestseg.distributed.score_trial import Scoring
 from chestseg.storage.objects import StorageError
 from chestseg.tracking.tracked_run import TrackedRun
@@ -64,6 +64,7 @@ def test_weights_that_can_not_be_had_stop_the_sweep_and_leave_the_trial(tmp_path
         (AWAY, True),
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
         (RayTaskError("score", "trace", FULL), True),
+        (ControllerError(FULL), True),
         (WorkerGroupError("failed", {0: RuntimeError("peer left"), 1: UserExceptionWithTraceback(AWAY, "trace")}), True),
         (WorkerGroupError("failed", {0: UserExceptionWithTraceback(ValueError("no case"), "trace")}), False),
         (RayTaskError("score", "trace", ValueError("no case")), False),
@@ -75,6 +76,21 @@ def test_weights_that_can_not_be_had_stop_the_sweep_and_leave_the_trial(tmp_path
 )
 def test_what_is_of_the_place(error: Exception, of_the_place: bool) -> None:
     assert is_of_the_place(error) == of_the_place
+
+
+def test_a_place_may_fail_twice_on_the_way_and_a_bucket_that_was_waited_for_not_once() -> None:
+    wrapped = {1: UserExceptionWithTraceback(SafetensorError("No space left on device"), "trace")}
+    fails = PlaceFails()
+    for _ in range(2):
+        fails.after_exception(None, wrapped)
+    fails.after_exception(None, {0: RuntimeError("peer left")})
+    fails.after_report()
+    for _ in range(2):
+        fails.after_exception(None, wrapped)
+    with pytest.raises(OSError, match="No space left on device"):
+        fails.after_exception(None, wrapped)
+    with pytest.raises(StorageError):
+        PlaceFails().after_exception(None, {0: UserExceptionWithTraceback(AWAY, "trace")})
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_space(t
         },
         "model": {"encoder": "mobilenet_v2", "weights": "none", "decoder_channels": [16, 16, 8, 8, 4]},
         "stages": [{"size": 32, "epochs": 60, "batch": 4, "micro_batch": 2}],
-        "training": {"precision": "fp32", "checkpoint_every": 1, "max_failures": 1},
+        "training": {"precision": "fp32", "checkpoint_every": 1, "max_failures": 100},
         "tracking": {"uri": empty_store(tmp_path / "mlflow.db"), "experiment": "full", "model": None},
         "storage": str(small_disk),
     }  # fmt: skip

@@ -2,23 +2,25 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from chestseg.cli.train import dataset_of, train_tracked
 from chestseg.config import Experiment
 from chestseg.config.ablation import BASE, Ablation, load_ablation
-from chestseg.config.location import is_uri
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.ablate import Scored, fairness, score_trainings, scorings, variant
 from chestseg.distributed.cluster import attach
 from chestseg.evaluation.ablation import REPORT, TABLE, Course, Found, Line, write_ablation
 from chestseg.evaluation.folds import pooled
 from chestseg.files import exclusive, whole_file
+from chestseg.storage.copies import here
 from chestseg.tracking.environment import explained, reach
 from chestseg.tracking.evaluations import finish_run, run_kept_in
 from chestseg.tracking.journal import FILE, Metric, read_entries
+from chestseg.tracking.tracked_run import RECORD as RUN
 from chestseg.tracking.tracked_run import load_run
 from chestseg.training.run import training_cases
+from chestseg.training.run_folder import result_folder
 
 PLAN, RECORD = "plan.json", "ablation.json"
 """In the result's folder: epochs that were worked out, and the MLflow run of all."""
@@ -33,19 +35,17 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
     """
     ablation = load_ablation(config_path, overrides)
     base = ablation.experiment
-    if is_uri(base.storage):
-        raise ValueError(f"storage {base.storage}: an ablation keeps its trainings in a folder that all nodes share: give one")
     dataset = dataset_of(base)
     arrays = PreparedDataset.open(base.data.prepared)
-    folder = Path(ablation.folder)
     named = {BASE: None, **{name: name for name in ablation.variations}}
-    with exclusive(folder, "ablated"), attach():
+    with result_folder(ablation.folder) as (folder, keep), exclusive(folder, "ablated"), attach():
         plan: dict[str, int] = json.loads((folder / PLAN).read_text()) if (folder / PLAN).exists() else {}
         trained = {name: [variant(ablation, change, fold, arrays, plan) for fold in ablation.folds] for name, change in named.items()}
         with whole_file(folder / PLAN) as file:
             file.write_text(json.dumps(plan, indent=1))
         tags = {"dataset_hash": dataset.hash}
         with run_kept_in(folder / RECORD, base.tracking, f"ablation {ablation.name}", tags) as parent:
+            keep()  # whoever goes on elsewhere after this process finds the epochs worked out and the run in MLflow
             for one in [each for experiments in trained.values() for each in experiments]:
                 train_tracked(one, dataset, parent)
             notes = fairness(ablation, trained)
@@ -53,7 +53,7 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
             print("\n" + write_ablation(found, arrays, folder))
             with explained(base.tracking.uri):
                 finish_run(reach(base.tracking.uri), parent, {}, [(folder / name, "ablation") for name in (TABLE, REPORT)])
-    print(folder / REPORT)
+    print(inside(ablation.folder, REPORT))
     return 0
 
 
@@ -69,9 +69,9 @@ def _scored(ablation: Ablation, trained: dict[str, list[Experiment]]) -> tuple[t
 
 def course_of(name: str, experiment: Experiment) -> Course:
     """Seconds and Dice at each validation, from the run's journal; seconds follow from the speed of each epoch."""
-    folder = Path(experiment.run_folder)
-    stages = {run: place for place, run in enumerate(load_run(folder).stage_run_ids)}
-    points = [e for e, _ in read_entries(folder / FILE) if isinstance(e, Metric) and e.run in stages]
+    record, journal = (here(inside(experiment.run_folder, name)) for name in (RUN, FILE))
+    stages = {run: place for place, run in enumerate(load_run(record.parent).stage_run_ids)}
+    points = [e for e, _ in read_entries(journal) if isinstance(e, Metric) and e.run in stages]
     values = {(stages[point.run], point.step, point.key): point.value for point in points}
     count = len(training_cases(experiment, PreparedDataset.open(experiment.data.prepared)).training)
     seconds, at, dice = 0.0, [], []

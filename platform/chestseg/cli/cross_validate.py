@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from chestseg.bundle import Bundle, load_bundle
+from chestseg.bundle import Bundle
 from chestseg.cli.train import dataset_of, gate_tags, train_tracked
 from chestseg.config import Experiment, load_experiment
-from chestseg.config.location import is_uri
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import attach
 from chestseg.distributed.score_folds import at_once, score_out_of_fold, score_together, weights_of
 from chestseg.evaluation.conclude import BUNDLE
-from chestseg.evaluation.folds import aligned, fold_lines, pooled, rules_of, save_ensemble
+from chestseg.evaluation.folds import aligned, bundle_of, fold_lines, pooled, rules_of, save_ensemble
 from chestseg.evaluation.pictures import shown
 from chestseg.evaluation.report import REPORT, Evaluated, write_report
 from chestseg.evaluation.report_cases import FOLDER, Shows
@@ -32,6 +32,7 @@ from chestseg.tracking.evaluations import Files, finish_run, run_kept_in
 from chestseg.tracking.journal import Registration
 from chestseg.tracking.registration import register_entry
 from chestseg.training.run import training_cases
+from chestseg.training.run_folder import result_folder
 
 RECORD = "cross_validation.json"
 OUT_OF_FOLD = "out_of_fold"
@@ -44,17 +45,21 @@ def run(config_path: str, overrides: Sequence[str] = ()) -> int:
         ValueError: the config, the data, the weights, the disk or MLflow don't allow it, or there is one fold only.
     """
     experiment = load_experiment(config_path, overrides)
-    if is_uri(experiment.storage):
-        raise ValueError(f"storage {experiment.storage}: a cross-validation keeps its folds in a folder that all nodes share: give one")
     dataset = PreparedDataset.open(experiment.data.prepared)
     experiments = fold_experiments(experiment, dataset)
-    folder = folder_of(experiment)
-    print(f"{folder}: {len(experiments)} folds")
-    with exclusive(folder, "cross-validated"), attach(), parent_run(experiment, folder, dataset.hash) as parent:
+    place = folder_of(experiment)
+    print(f"{place}: {len(experiments)} folds")
+    with (
+        result_folder(place) as (folder, keep),
+        exclusive(folder, "cross-validated"),
+        attach(),
+        parent_run(experiment, folder, dataset.hash) as parent,
+    ):
+        keep()  # whoever goes on elsewhere after this process finds the run in MLflow
         train_folds(experiments, dataset_of(experiments[0]), parent)
         bundle, tables = put_together(experiment, experiments, dataset, folder)
         publish(experiment, bundle, folder, parent)
-    print(f"\n{aligned(fold_lines(tables))}\n{bundle.folder}")
+    print(f"\n{aligned(fold_lines(tables))}\n{inside(place, BUNDLE)}")
     return 0
 
 
@@ -73,9 +78,9 @@ def fold_experiments(experiment: Experiment, dataset: PreparedDataset) -> list[E
     return found
 
 
-def folder_of(experiment: Experiment) -> Path:
+def folder_of(experiment: Experiment) -> str:
     """Where tables, report and the ensemble go, beside the folds' own folders."""
-    return Path(experiment.storage, f"{experiment.name}-cv-{experiment.model_copy(update={'fold': 'all'}).digest}")
+    return inside(experiment.storage, f"{experiment.name}-cv-{experiment.model_copy(update={'fold': 'all'}).digest}")
 
 
 def parent_run(experiment: Experiment, folder: Path, dataset_hash: str) -> AbstractContextManager[str]:
@@ -148,7 +153,7 @@ def _shows(experiments: Sequence[Experiment], dataset: PreparedDataset) -> Shows
     @cache
     def predictor(fold: int) -> Predictor | VolumePredictor:
         [own] = [one for one in experiments if one.fold == fold]
-        return predictor_of(load_bundle(Path(own.run_folder, BUNDLE)))
+        return predictor_of(bundle_of(own))
 
     return lambda index: shown(predictor(int(dataset.fold[index])), dataset, index)
 

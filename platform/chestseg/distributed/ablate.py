@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -12,6 +11,7 @@ from safetensors.torch import load_file
 from chestseg.bundle import build_network
 from chestseg.config import Experiment, experiment_from, load_experiment
 from chestseg.config.ablation import Ablation, Variation
+from chestseg.config.location import inside
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.measure import measure_schedule
 from chestseg.distributed.room import uses_gpu, worker_resources
@@ -21,6 +21,7 @@ from chestseg.evaluation.summary import Evaluation
 from chestseg.inference.predictor import LiveModel
 from chestseg.inference.predictors import predictor_of
 from chestseg.preprocessing import preprocessing_of
+from chestseg.storage.copies import here
 from chestseg.training.averaging import SNAPSHOTS, Snapshots
 from chestseg.training.run import FINAL
 from chestseg.tuning.compute import epochs_of, total_compute
@@ -140,10 +141,10 @@ def weights_of(experiment: Experiment, how: Scored) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: no snapshot is left to score without SWA.
     """
-    folder, last = Path(experiment.run_folder), experiment.stages[-1]
+    folder, last = experiment.run_folder, experiment.stages[-1]
     if how.swa or last.swa is None:
-        return load_file(folder / FINAL)
-    snapshots, place = Snapshots(folder / SNAPSHOTS), len(experiment.stages) - 1
+        return load_file(here(inside(folder, FINAL)))
+    snapshots, place = Snapshots(here(inside(folder, SNAPSHOTS))), len(experiment.stages) - 1
     kept = snapshots.epochs(place)  # the last one trained may be an earlier epoch than planned, or lie behind the window and be gone
     if not kept:
         raise ValueError(f"{snapshots.folder}: the last stage's snapshots are gone: delete {folder} to train it again")

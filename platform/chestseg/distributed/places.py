@@ -1,16 +1,17 @@
-"""Which errors of a trial are of the place it works in, not of what is tried: a full disk, a bucket or a share that is away."""
+"""Which errors are of the place where a training works: a full disk, a bucket or a share that is away. Restarts mend none of them."""
 
-import errno
-import os
+from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
+from ray.train import UserCallback
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
+from chestseg.files import NO_SPACE
 from chestseg.storage.objects import StorageError
 
-NO_SPACE = os.strerror(errno.ENOSPC)
-"""What safetensors and PyTorch say of a full disk too, in errors of their own."""
+TRIES = 3
+"""Starts of the workers that a place may fail, one after the other. A bucket was waited for by each, and may fail one."""
 
 
 def is_of_the_place(error: BaseException) -> bool:
@@ -22,10 +23,34 @@ def is_of_the_place(error: BaseException) -> bool:
     match error:
         case WorkerGroupError():
             return any(map(is_of_the_place, error.worker_failures.values()))
+        case ControllerError():
+            return is_of_the_place(error.controller_failure)
         case UserExceptionWithTraceback():
-            return is_of_the_place(error._base_exc)
+            return is_of_the_place(_raised(error))
         case RayTaskError():
             return is_of_the_place(error.cause)
         case RayError():
             return False  # a lost process or node; Ray's time-outs are OSErrors by name only
     return isinstance(error, StorageError | OSError) or NO_SPACE in str(error)
+
+
+class PlaceFails(UserCallback):
+    """Ends a run that its place fails again and again, however many restarts lost workers are allowed."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def after_report(self, *_: Any, **__: Any) -> None:
+        """The workers have come on: the next failure is the first one."""
+        self.failed = 0
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Raises OSError or StorageError, which no restart follows, when the place has failed too often."""
+        found = [error for error in map(_raised, worker_exceptions.values()) if is_of_the_place(error)]
+        self.failed += bool(found)
+        if found and (isinstance(found[0], StorageError) or self.failed == TRIES):
+            raise found[0] if isinstance(found[0], StorageError | OSError) else OSError(str(found[0]))
+
+
+def _raised(error: Exception) -> BaseException:
+    return error._base_exc if isinstance(error, UserExceptionWithTraceback) else error

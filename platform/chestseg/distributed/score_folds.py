@@ -1,19 +1,18 @@
 """Networks of several folds, scored side by side with Ray: each on the cases it held out, all together on the test split."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 
-from chestseg.bundle import build_network, load_bundle
+from chestseg.bundle import build_network
 from chestseg.config import Experiment, Postprocessing, VolumePostprocessing, experiment_from
 from chestseg.data.prepared import PreparedDataset
 from chestseg.distributed.cluster import may_grow
 from chestseg.distributed.room import nodes_up, say_waiting, trainings_held, uses_gpu, waited_for, worker_resources
 from chestseg.distributed.train import for_other_nodes, settle_threads
-from chestseg.evaluation.conclude import BUNDLE
+from chestseg.evaluation.folds import bundle_of
 from chestseg.evaluation.score import score
 from chestseg.evaluation.summary import Evaluation
 from chestseg.inference.predictor import LiveModel
@@ -49,7 +48,7 @@ def score_together(experiments: list[Experiment], rule: Rule) -> Evaluation:
 
 def weights_of(experiments: list[Experiment]) -> dict[str, torch.Tensor]:
     """The state dict of the ensemble of trained folds."""
-    return joined([load_bundle(Path(one.run_folder, BUNDLE)).build_model().state_dict() for one in experiments])
+    return joined([bundle_of(one).build_model().state_dict() for one in experiments])
 
 
 def _all(jobs: list[tuple[Any, Rule, str]], experiment: Experiment) -> list[Evaluation]:
@@ -64,9 +63,10 @@ def _score(told: str | list[str], rule: Rule, split: str, device: str) -> Evalua
     first = experiments[0]
     settle_threads(first.training)
     dataset = PreparedDataset.open(first.data.prepared)
-    spec = load_bundle(Path(first.run_folder, BUNDLE)).spec
+    bundle = bundle_of(first)
+    spec = bundle.spec
     if len(experiments) == 1:
-        network = load_bundle(Path(first.run_folder, BUNDLE)).build_model()
+        network = bundle.build_model()
     else:
         network = build_network(spec.model, weights_of(experiments), spec.name, len(experiments))
     predictor = predictor_of(LiveModel(network.to(device), spec.preprocessing, rule))

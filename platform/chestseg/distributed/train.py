@@ -28,6 +28,7 @@ from chestseg.distributed import gauges
 from chestseg.distributed.bucket_run import BucketCopy, at_work, bucket_of, handed_over
 from chestseg.distributed.checkpoints import FolderCheckpoints
 from chestseg.distributed.packed import Loop, packed, run_packed
+from chestseg.distributed.places import PlaceFails
 from chestseg.distributed.room import require_room, uses_gpu, worker_resources
 from chestseg.evaluation.conclude import BUNDLE, conclude
 from chestseg.models.precision import compute_dtype
@@ -60,8 +61,9 @@ def fit(experiment: Experiment, run: TrackedRun, copy: WorkingCopy | None = None
     """Train on the attached cluster, score the final weights where they were trained, and return the run's bundle.
 
     A run of the same experiment that was stopped goes on from its last checkpoint. Ray restarts lost workers up to
-    `training.max_failures` times, with as many as there is room for between `training.min_workers` and `training.workers`. Where Ray is
-    told that a node goes (`ray drain-node`), the run is saved at the next step but one and goes on without that node.
+    `training.max_failures` times, with as many as there is room for between `training.min_workers` and `training.workers`; a full disk
+    or a bucket that is away ends the run sooner (`PlaceFails`). Where Ray is told that a node goes (`ray drain-node`), the run is saved
+    at the next step but one and goes on without that node.
 
     Args:
         experiment: `storage` must be a folder that all nodes share.
@@ -117,7 +119,7 @@ def trainer_of(experiment: Experiment, loop: Loop, config: dict[str, Any], callb
             name=folder.name,
             storage_path=str(folder.parent),
             failure_config=FailureConfig(max_failures=training.max_failures),
-            callbacks=list(callbacks),
+            callbacks=[PlaceFails(), *callbacks],
             # At INFO Ray repeats every line a worker prints and every report beside it.
             logging_config=LoggingConfig(log_level="WARNING"),
         ),

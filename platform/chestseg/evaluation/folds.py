@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from chestseg.bundle import Bundle, BundleSpec, load_bundle, save_bundle
+from chestseg.bundle import Bundle, BundleSpec, save_bundle
 from chestseg.config import Experiment, Postprocessing, VolumePostprocessing
+from chestseg.config.location import inside
 from chestseg.evaluation.card import model_card
 from chestseg.evaluation.choose import choose
 from chestseg.evaluation.conclude import BUNDLE, CHOICE, PROBABILITIES, golden_image
@@ -18,9 +19,16 @@ from chestseg.evaluation.volumes import VolumeEvaluation
 from chestseg.evaluation.words import NAMES, with_span
 from chestseg.evaluation.write import intervals_of, values_of
 from chestseg.inference.golden import make_golden
+from chestseg.inference.locate import open_bundle
+from chestseg.storage.copies import here
 
 Rule = Postprocessing | VolumePostprocessing
 SHOWN = ("mean_dice", "dice_positives", "sensitivity", "specificity")
+
+
+def bundle_of(experiment: Experiment) -> Bundle:
+    """That of a trained experiment, of this machine's copy where it lies in a bucket. Raises as `open_bundle`."""
+    return open_bundle(inside(experiment.run_folder, BUNDLE))
 
 
 def rules_of(experiments: Sequence[Experiment], folder: Path) -> tuple[list[Rule], Rule]:
@@ -34,7 +42,7 @@ def rules_of(experiments: Sequence[Experiment], folder: Path) -> tuple[list[Rule
     first = experiments[0]
     if first.choose is None:
         return [one.postprocessing for one in experiments], first.postprocessing
-    caches = [ProbabilityCache.open(Path(one.run_folder, PROBABILITIES)) for one in experiments]
+    caches = [ProbabilityCache.open(here(inside(one.run_folder, PROBABILITIES))) for one in experiments]
     everything = choose(caches, first.choose)
     everything.save(folder / CHOICE)
     others = [choose([c for c in caches if c is not own], first.choose).rule for own in caches]
@@ -62,7 +70,7 @@ def save_ensemble(
         rule: its post-processing.
         tables: scores by split: `out_of_fold` and, where there is one, `test`.
     """
-    spec = load_bundle(Path(experiments[0].run_folder, BUNDLE)).spec
+    spec = bundle_of(experiments[0]).spec
     changed = {
         "members": len(experiments),
         "postprocessing": rule,

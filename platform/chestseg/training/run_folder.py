@@ -66,6 +66,20 @@ def folder_copy(uri: str, role: str, wanted: Callable[[str], bool] = is_light) -
         _send(copy)
 
 
+@contextlib.contextmanager
+def result_folder(location: str, role: str = "driver") -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A folder for what several runs come to, and what keeps it safe now: nothing for a path; a bucket is sent it, and again at the end.
+
+    Raises:
+        ValueError: another process of the role works there, or the bucket refuses or is away.
+    """
+    if not is_uri(location):
+        yield Path(location), lambda: None
+        return
+    with folder_copy(location, role) as copy:
+        yield copy.folder, copy.send
+
+
 def _send(copy: WorkingCopy) -> None:
     """A worker that outlives its driver for a moment may have told more: its lines stay, ours come behind."""
     journal = copy.folder / JOURNAL
