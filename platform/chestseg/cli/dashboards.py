@@ -1,20 +1,18 @@
 """`chestseg dashboards`: MLflow's, Optuna's and Ray's pages of a sweep, served on this machine until Ctrl-C."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
+from chestseg.cli.leaving import leaving_at_sigterm
 from chestseg.config.sweep import Sweep, load_sweep
 from chestseg.distributed.dashboards import mlflow_dashboard, optuna_dashboard, ray_dashboard
 from chestseg.distributed.local_server import Dashboard, answers, wait_until_up
 from chestseg.distributed.shown_sweep import ShownSweep, shown_sweep
 from chestseg.tracking.sweep_runs import is_sweep, load_sweep_runs
 
-TERMINATED = 128 + signal.SIGTERM
 LOOKED_AT_EVERY = 2.0
 """Seconds."""
 
@@ -35,7 +33,7 @@ def run(config_path: str, overrides: Sequence[str] = (), mlflow_port: int | None
         SystemExit: a signal to end, code 143.
     """
     sweep = load_sweep(config_path, overrides)
-    with _leaving_at_sigterm(), shown_sweep(sweep) as shown, contextlib.ExitStack() as stack:
+    with leaving_at_sigterm(), shown_sweep(sweep) as shown, contextlib.ExitStack() as stack:
         if not is_sweep(Path(shown.sweep.folder)):
             raise ValueError(
                 f"{sweep.folder}: no sweep was started there: start it with `chestseg tune {config_path}`, or run where it was"
@@ -70,15 +68,3 @@ def _pages(sweep: Sweep, mlflow_port: int | None, optuna_port: int | None) -> It
     yield mlflow_dashboard(runs.uri, mlflow_port, runs.page)
     yield optuna_dashboard(sweep.optuna, optuna_port)
     yield ray_dashboard(Path(sweep.folder))
-
-
-@contextlib.contextmanager
-def _leaving_at_sigterm() -> Iterator[None]:
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

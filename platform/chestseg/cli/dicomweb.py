@@ -1,19 +1,18 @@
 """`chestseg dicomweb`: segment studies of a DICOMweb server, and store the segmentations in it."""
 
-import contextlib
 import logging
-import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 from chestseg.archive.connect import connect
 from chestseg.archive.journal import Journal
 from chestseg.archive.look import Tally, Watcher
 from chestseg.archive.segmenting import BODY_PARTS, Segmenter
 from chestseg.archive.server import Server, Unreachable
+from chestseg.cli.leaving import leaving_at_sigterm
 from chestseg.files import exclusive
 from chestseg.inference.locate import open_bundle
 from chestseg.models.precision import Precision
@@ -70,7 +69,7 @@ def run(
     for library in ("urllib3", "dicomweb_client", "pydicom", "highdicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     folder = Path(journal or JOURNAL)
-    with _interruptible():
+    with leaving_at_sigterm():
         if dry_run:
             watcher = Watcher(Server(client), segmenter, Journal(folder, client.base_url, read_only=True), _say)
             return _told(watcher.look(_dates(date, days), limit, dry_run=True))
@@ -113,17 +112,3 @@ def _told(tally: Tally) -> int:
 
 def _say(line: str) -> None:
     print(" ".join(line.split()), flush=True)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """A service is stopped by SIGTERM, and what it fetched shall not stay on the disk."""
-
-    def interrupt(signum: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

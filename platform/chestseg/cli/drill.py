@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from chestseg.cli.leaving import leaving_at_sigterm
 from chestseg.distributed.drill import drill, require_cluster_of_its_own, table
 
 LOST = 1
@@ -16,7 +17,7 @@ def run(short: bool = False, seed: int = 0) -> int:
         ValueError: RAY_ADDRESS is set.
     """
     require_cluster_of_its_own()
-    with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+    with leaving_at_sigterm(), tempfile.TemporaryDirectory(prefix="drill-") as folder:
         told = drill(Path(folder), short, seed, lambda line: print(line, file=sys.stderr, flush=True))
     print("\n".join(table(told)))
     return LOST if told.lost else 0
