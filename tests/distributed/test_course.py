@@ -81,12 +81,12 @@ def test_what_is_of_the_place(error: Exception, of_the_place: bool) -> None:
 def test_a_place_may_fail_twice_on_the_way_and_a_bucket_that_was_waited_for_not_once() -> None:
     wrapped = {1: UserExceptionWithTraceback(SafetensorError("No space left on device"), "trace")}
     fails = PlaceFails()
-    for _ in range(2):
-        fails.after_exception(None, wrapped)
+    for step in (3, 5):
+        for _ in range(2):
+            fails.after_report(None, [{"stage": 0, "step": step}], None)  # an epoch's metrics are told before its checkpoint is written
+            fails.after_exception(None, wrapped)
     fails.after_exception(None, {0: RuntimeError("peer left")})
-    fails.after_report()
-    for _ in range(2):
-        fails.after_exception(None, wrapped)
+    fails.after_report(None, [{"stage": 0, "step": 4}], None)
     with pytest.raises(OSError, match="No space left on device"):
         fails.after_exception(None, wrapped)
     with pytest.raises(StorageError):

@@ -38,11 +38,13 @@ class PlaceFails(UserCallback):
     """Ends a run that its place fails again and again, however many restarts lost workers are allowed."""
 
     def __init__(self) -> None:
-        self.failed = 0
+        self.failed, self.reached = 0, (-1, -1)
 
-    def after_report(self, *_: Any, **__: Any) -> None:
-        """The workers have come on: the next failure is the first one."""
-        self.failed = 0
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Where the workers have come further than any before them, the next failure is the first one."""
+        told = metrics[0]
+        if "step" in told and (reached := (told["stage"], told["step"])) > self.reached:
+            self.failed, self.reached = 0, reached
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Raises OSError or StorageError, which no restart follows, when the place has failed too often."""
