@@ -1,7 +1,10 @@
 """What faults cost is counted from the record of steps."""
 
+import random
+from itertools import pairwise
+
 from chestseg.distributed.drill_account import Fault, repeated, skipped, tolls
-from chestseg.distributed.drill_training import Step
+from chestseg.distributed.drill_training import Step, moments
 
 
 def steps(*attempts: tuple[int, range, float]) -> list[Step]:
@@ -30,3 +33,9 @@ def test_what_does_not_stop_a_training_costs_nothing() -> None:
 
 def test_a_step_left_out_is_found() -> None:
     assert skipped(steps((1, range(1, 4), 0.0), (2, range(5, 8), 9.0)), steps((1, range(1, 8), 0.0))) == 1
+
+
+def test_moments_keep_apart_and_off_the_end() -> None:
+    for seed in range(50):
+        drawn = moments(random.Random(seed), 5, 112, apart=14)
+        assert all(after - before >= 14 for before, after in pairwise(drawn)) and drawn[0] >= 1 and drawn[-1] <= 106

@@ -15,6 +15,8 @@ from chestseg.distributed.train import STEPS
 from chestseg.tracking.histories import Difference, difference
 
 CHECKPOINT_EVERY = 5
+AWAY = 14
+"""Steps that MLflow's server is away, two epochs; no other fault happens meanwhile."""
 DISK_MB = 900
 SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_worker_niceness": "0"}
 """Of all processes: how often Ray Train looks at its workers, which may be often in short trainings; and no worker behind the others."""
@@ -41,7 +43,7 @@ class Outcome:
         return too_many or bool(self.skipped) or self.metrics.any or not self.same_weights
 
 
-def drill(folder: Path, short: bool, seed: int, say: Callable[[str], None], away: float = 15.0) -> Outcome:
+def drill(folder: Path, short: bool, seed: int, say: Callable[[str], None]) -> Outcome:
     """Train twice on one simulated cluster, left alone and disturbed, and compare.
 
     Args:
@@ -49,7 +51,6 @@ def drill(folder: Path, short: bool, seed: int, say: Callable[[str], None], away
         short: one node of two CPUs, a worker and the driver killed; else two nodes, and every kind of fault.
         seed: of the moments.
         say: is told what happens, a line at a time.
-        away: seconds that MLflow's server is away.
 
     Raises:
         RuntimeError: the training ended before it should; with what it said.
@@ -66,13 +67,14 @@ def drill(folder: Path, short: bool, seed: int, say: Callable[[str], None], away
         expected = left_alone_steps(left_alone, say)
         faults: dict[str, Callable[[], object]] = {"worker": drilled.worker, "driver": drilled.driver}
         if server:
-            faults |= {"node": drilled.node, "MLflow": lambda: drilled.mlflow(server, away)}
+            faults |= {"node": drilled.node, "MLflow": lambda: drilled.mlflow(server, AWAY)}
         if disk:
             faults |= {"disk": lambda: drilled.disk(disk)}
         notes = () if short or disk else ("disk: not filled, for only root may mount a small one",)
         with ended(disturbed):
             disturbed.start()
-            for step, kind in zip(moments(drilled.draw, len(faults), len(expected)), shuffled(drilled.draw, list(faults)), strict=True):
+            steps = moments(drilled.draw, len(faults), len(expected), apart=AWAY if server else 0)
+            for step, kind in zip(steps, shuffled(drilled.draw, list(faults)), strict=True):
                 disturbed.wait_for_step(step)
                 say(f"step {step}: {kind}")
                 faults[kind]()
@@ -126,7 +128,7 @@ def table(told: Outcome) -> list[str]:
     """An outcome as lines to be read."""
     lines = [f"{'fault':<8} {'at step':>8} {'repeated':>9} {'seconds until it went on':>25}"]
     for toll in told.tolls:
-        seconds = f"{toll.seconds:.1f}" if toll.fault.stops else "did not stop"
+        seconds = (f"{toll.seconds:.1f}" if toll.seconds else "its steps were done") if toll.fault.stops else "did not stop"
         lines.append(f"{toll.fault.kind:<8} {toll.fault.step:>8} {toll.repeated:>9} {seconds:>25}")
     return [
         *lines,

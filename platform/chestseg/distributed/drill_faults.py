@@ -49,11 +49,11 @@ class Drill:
             self.run.kill()
         self.run.start()
 
-    def mlflow(self, server: "MlflowServer", seconds: float) -> None:
-        """Kill the server, and start it again after so many seconds."""
+    def mlflow(self, server: "MlflowServer", steps: int) -> None:
+        """Kill the server, and start it again when the training has come on by so many steps."""
         with self._fault("MLflow", stops=False):
             server.kill()
-        time.sleep(seconds)
+        self.run.wait_for_step(self.faults[-1].step + steps)
         server.start()
 
     def disk(self, folder: Path) -> str:

@@ -146,6 +146,7 @@ class DrilledRun:
             time.sleep(LOOKS_EVERY)
 
 
-def moments(draw: random.Random, count: int, steps: int) -> list[int]:
-    """Steps at which faults happen, drawn anywhere but at the very end."""
-    return sorted(draw.randint(1, max(1, int(LAST_FAULT * steps))) for _ in range(count))
+def moments(draw: random.Random, count: int, steps: int, apart: int = 0) -> list[int]:
+    """Steps at which faults happen, drawn anywhere but at the very end, with at least so many between two."""
+    last = max(1, int(LAST_FAULT * steps) - apart * (count - 1))
+    return [step + apart * place for place, step in enumerate(sorted(draw.randint(1, last) for _ in range(count)))]
