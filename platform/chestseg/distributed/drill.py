@@ -16,7 +16,7 @@ from chestseg.tracking.histories import Difference, difference
 
 CHECKPOINT_EVERY = 5
 AWAY = 14
-"""Steps that MLflow's server is away, two epochs; no other fault happens meanwhile."""
+"""Steps that MLflow's server is away, two epochs, and then it starts; no other fault happens in these steps."""
 DISK_MB = 900
 SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_worker_niceness": "0"}
 """Of all processes: how often Ray Train looks at its workers, which may be often in short trainings; and no worker behind the others."""
@@ -63,21 +63,23 @@ def drill(folder: Path, short: bool, seed: int, say: Callable[[str], None]) -> O
         disk = None if short else stack.enter_context(small_disk(DISK_MB))
         left_alone = DrilledRun(config, "undisturbed", f"{folder}/runs", uri.format("undisturbed"), cluster.driver_env)
         disturbed = DrilledRun(config, "disturbed", str(disk or f"{folder}/runs"), uri.format("disturbed"), cluster.driver_env)
-        drilled = Drill(cluster, disturbed, seed)
+        drilled = Drill(cluster, disturbed, seed, server)
         expected = left_alone_steps(left_alone, say)
         faults: dict[str, Callable[[], object]] = {"worker": drilled.worker, "driver": drilled.driver}
         if server:
-            faults |= {"node": drilled.node, "MLflow": lambda: drilled.mlflow(server, AWAY)}
+            faults |= {"node": drilled.node, "MLflow": lambda: drilled.mlflow(AWAY)}
         if disk:
             faults |= {"disk": lambda: drilled.disk(disk)}
         notes = () if short or disk else ("disk: not filled, for only root may mount a small one",)
         with ended(disturbed):
             disturbed.start()
             steps = moments(drilled.draw, len(faults), len(expected), apart=AWAY if server else 0)
-            for step, kind in zip(steps, shuffled(drilled.draw, list(faults)), strict=True):
+            for step, kind in zip(steps, ordered(drilled.draw, list(faults)), strict=True):
                 disturbed.wait_for_step(step)
                 say(f"step {step}: {kind}")
                 faults[kind]()
+            if server:
+                server.wait()
             finish(disturbed)
             return outcome(drilled, left_alone, expected, CHECKPOINT_EVERY, notes)
 
@@ -119,9 +121,11 @@ def ended(run: DrilledRun) -> Iterator[None]:
         run.kill()
 
 
-def shuffled(draw: random.Random, kinds: list[str]) -> list[str]:
-    """The kinds in an order that is drawn."""
-    return draw.sample(kinds, len(kinds))
+def ordered(draw: random.Random, kinds: list[str]) -> list[str]:
+    """The kinds in an order that is drawn. MLflow's, which the training must come on in, is not the last."""
+    while (order := draw.sample(kinds, len(kinds)))[-1] == "MLflow":
+        pass
+    return order
 
 
 def table(told: Outcome) -> list[str]:

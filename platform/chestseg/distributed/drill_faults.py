@@ -25,8 +25,8 @@ MISTAKE = 2
 class Drill:
     """A disturbed training, its cluster, and what has been done to them."""
 
-    def __init__(self, cluster: SimulatedCluster, run: DrilledRun, seed: int = 0) -> None:
-        self.cluster, self.run, self.draw = cluster, run, random.Random(seed)
+    def __init__(self, cluster: SimulatedCluster, run: DrilledRun, seed: int = 0, server: "MlflowServer | None" = None) -> None:
+        self.cluster, self.run, self.draw, self.server = cluster, run, random.Random(seed), server
         self.faults: list[Fault] = []
 
     def worker(self) -> None:
@@ -47,14 +47,15 @@ class Drill:
         """Kill the command, and give it again."""
         with self._fault("driver"):
             self.run.kill()
-        self.run.start()
+        self._give_again()
 
-    def mlflow(self, server: "MlflowServer", steps: int) -> None:
-        """Kill the server, and start it again when the training has come on by so many steps."""
+    def mlflow(self, steps: int) -> None:
+        """Kill MLflow's server, and start it again when the training has come on by so many steps; that takes it a while."""
+        assert self.server
         with self._fault("MLflow", stops=False):
-            server.kill()
+            self.server.kill()
         self.run.wait_for_step(self.faults[-1].step + steps)
-        server.start()
+        self.server.begin()
 
     def disk(self, folder: Path) -> str:
         """Fill the disk that holds the run; the command ends in one line, which is returned, and is given again when there is room."""
@@ -66,8 +67,14 @@ class Drill:
         said = self.run.said().splitlines()
         if code != MISTAKE or not said:
             raise RuntimeError(f"a full disk ended the command with code {code}:\n{self.run.said()}")
-        self.run.start()
+        self._give_again()
         return said[-1]
+
+    def _give_again(self) -> None:
+        """A command that starts needs MLflow."""
+        if self.server:
+            self.server.wait()
+        self.run.start()
 
     @contextlib.contextmanager
     def _fault(self, kind: str, stops: bool = True) -> Iterator[None]:
@@ -84,11 +91,14 @@ class MlflowServer:
         self.uri = f"http://{HOST}:{self.port}"
         self._stack, self._dashboard = contextlib.ExitStack(), Dashboard("MLflow", self.uri)
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def begin(self) -> None:
+        """Start it."""
         stores = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination", f"{self.folder}/artifacts"]
         command = ["mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(self.port), *stores]
         self._dashboard = self._stack.enter_context(served("MLflow", command, f"{self.uri}/health", QUIET))
+
+    def wait(self) -> None:
+        """Until it answers."""
         wait_until_up([self._dashboard])
 
     def kill(self) -> None:
@@ -98,7 +108,8 @@ class MlflowServer:
         self._stack.close()
 
     def __enter__(self) -> "MlflowServer":
-        self.start()
+        self.begin()
+        self.wait()
         return self
 
     def __exit__(self, *error: object) -> None:
