@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def batch(*arguments: str | Path) -> int:
     return main(["batch-predict", *map(str, arguments), "--device", "cpu"])
 
 
+def left_over() -> set[Path]:
+    """Copies of bundles that processes made for themselves; this machine's nodes share the folder."""
+    return set(Path(tempfile.gettempdir()).glob("chestseg-bundle-*"))
+
+
 @pytest.mark.usefixtures("cluster")
 def test_radiographs(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     images = pictures(tmp_path / "images", 9)
@@ -73,12 +79,14 @@ def test_radiographs(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[st
         spacing_mm=(4.0, 4.0),
     )  # fmt: skip
     (images / "cut.png").write_bytes((images / "000.png").read_bytes()[:100])
+    before = left_over()
     given = (images, tmp_path / "absent.dcm", "--model", model, "--format", "png,json,overlay,rle", "--output")
     assert batch(*given, tmp_path / "out") == 1
     shown = capfd.readouterr()
     assert "10 of 12 cases" in shown.out and "12/12" in shown.err and "cut.png" in shown.err and "absent.dcm" in shown.err
     assert main(["predict", *map(str, given), str(tmp_path / "plain"), "--device", "cpu"]) == 1
     assert files(tmp_path / "out") == files(tmp_path / "plain") and len(files(tmp_path / "out")) == 30
+    assert left_over() == before
     assert (tmp_path / "out" / "rle.csv").read_bytes() == (tmp_path / "plain" / "rle.csv").read_bytes()
     table = pq.read_table(tmp_path / "out" / "table.parquet").to_pylist()
     assert [row["case"] for row in pa.csv.read_csv(tmp_path / "out" / "table.csv").to_pylist()] == [row["case"] for row in table]

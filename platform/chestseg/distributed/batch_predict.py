@@ -163,11 +163,12 @@ class _Segmenter:
 
     def __init__(self, packed: Any, settings: BatchSettings, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.folder = tempfile.TemporaryDirectory(prefix="chestseg-bundle-")
         content: dict[str, bytes] = ray.get(packed)  # type: ignore[assignment]
-        for name, data in content.items():
-            Path(self.folder.name, name).write_bytes(data)
-        self.worker = BatchWorker(load_bundle(self.folder.name), settings)
+        # An actor is ended by force, and would leave behind what it had on the disk by then.
+        with tempfile.TemporaryDirectory(prefix="chestseg-bundle-") as folder:
+            for name, data in content.items():
+                Path(folder, name).write_bytes(data)
+            self.worker = BatchWorker(load_bundle(folder), settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         item: Item = pickle.loads(row["item"])
