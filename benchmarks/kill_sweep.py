@@ -127,7 +127,7 @@ def main() -> None:
     whole = time.monotonic() - start
     print(f"undisturbed: {whole:.0f} s", flush=True)
     kills = 0
-    while kills < told.kills and not run(killed, after := draw.uniform(0.05, 0.6) * whole):
+    while kills < told.kills and not run(killed, after := draw.uniform(0.05, 0.25) * whole):
         kills += 1
         print(f"kill {kills} after {after:.0f} s, {len(entries_of(load_sweep(killed)))} lines in the journal", flush=True)
     run(killed)

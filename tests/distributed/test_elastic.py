@@ -14,14 +14,14 @@ pytestmark = [pytest.mark.drill, pytest.mark.ray, pytest.mark.slow, pytest.mark.
 
 GIVES_UP = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
 """Seconds for which Ray Train waits for room for as many workers as there were, before it looks how many there is room for."""
-FOUR_MICRO_BATCHES = {"stages__0__micro_batch": 1, "stages__1__micro_batch": 1}
+FOUR_MICRO_BATCHES = {"stages__0__batch": 8, "stages__1__batch": 8}
 """The sum of two has one order only, and would be equal bit for bit."""
 TOLERANCE = 1e-3
 """Of a loss, relative: docs/reliability.md says why."""
 
 
 def test_one_worker_two_and_one_again_give_the_curve_of_one(tmp_path: Path) -> None:
-    with stage(tmp_path, (1,), epochs=(20, 6), env=GIVES_UP) as on:
+    with stage(tmp_path, (1,), epochs=(60, 6), env=GIVES_UP) as on:
         elastic = on.run("elastic", training__min_workers=1, training__resize_every=1, **FOUR_MICRO_BATCHES)
         with ended(elastic):
             elastic.start()

@@ -136,10 +136,20 @@ class Stage(Strict, ABC):
         return self.micro_batch or self.batch
 
 
+COARSEST = 32
+"""Pixels of an image in each one of an encoder's deepest level."""
+
+
 class RadiographStage(Stage):
     """One training on whole radiographs, resized to a square."""
 
-    size: int = Field(gt=0, multiple_of=32)
+    size: int = Field(gt=0, multiple_of=COARSEST)
+
+    @model_validator(mode="after")
+    def _enough_for_batch_norm(self) -> Self:
+        if self.size == COARSEST and self.images_per_micro_batch == 1:
+            raise ValueError(f"one image of {self.size} px a micro-batch leaves batch norm a single value: raise micro_batch, batch or size")
+        return self
 
     @property
     def resolution(self) -> str:
