@@ -13,7 +13,7 @@ neither has seen and from which nothing was chosen. Sides:
     rule out of fold    the same answers, the rule to a mask chosen on those of the other four trainings to their held-out folds: all of
                         them cases of this fold's training, but answered by networks that trained on this fold too
     one stage           only the last stage, with as many epochs as fill the same minutes (`--ablations`)
-    from scratch        without pretrained weights (`--ablations`)
+    from scratch        without pretrained weights (`--ablations`); both by the rule of the first side, and by one of their own out of fold
     plain 256, plain 128,256   the script's one-stage and two-stage runs
 
 Each result is a line of the output; what is there is not measured again, so a stopped run goes on. `--table` prints the tables.
@@ -37,15 +37,18 @@ from chestseg.data.prepared_radiographs import PreparedRadiographs
 from chestseg.metrics import dice
 
 CONFIG = "jobs/configs/cxr_small_real.yaml"
+OUT_OF_FOLD = "rule out of fold"
 SIDES = (
     "chestseg",
     "no tta",
     "no swa",
     "no swa, no tta",
-    "rule out of fold",
+    OUT_OF_FOLD,
     "one stage",
     "one stage, no swa, no tta",
+    "one stage, rule out of fold",
     "from scratch",
+    "from scratch, rule out of fold",
     "plain 256",
     "plain 128,256",
 )
@@ -118,14 +121,13 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
     ablations = {"one stage": [f"stages=[{json.dumps(one_stage(configured))}]"], "from scratch": ["model.weights=none"]}
     minutes = next((r["minutes"] for r in read_rows(told.output) if (r["side"], r["seed"], r["fold"]) == ("chestseg", seed, fold)), None)
     if minutes is None:
-        minutes, scores = run_chestseg(configured, rule, told.threads, told.work / f"held-{seed}-{fold}.npz")
+        minutes, scores = run_chestseg(configured, rule, told.threads, archive(told, seed, fold, "chestseg"))
         for name, row in scores.items():
             keep(name, minutes, row)
     for side, change in ablations.items() if told.ablations else ():
         if (side, seed, fold) not in done:
             changed = experiment_of(told.data, told.work, [*changes, *change])
-            archive = told.work / f"held-{seed}-{fold}-{side.replace(' ', '-')}.npz"
-            took, scores = run_chestseg(changed, rule, told.threads, archive)
+            took, scores = run_chestseg(changed, rule, told.threads, archive(told, seed, fold, side))
             keep(side, took, scores["chestseg"])
             keep(f"{side}, no swa, no tta", took, scores["no swa, no tta"])
     for stages in ("256", "128,256"):
@@ -133,20 +135,26 @@ def measure(told: Namespace, seed: int, fold: int, done: set[tuple[str, int, int
             keep(f"plain {stages}", minutes, apart(run_plain, told.plain, stages, minutes, seed, fold, told.threads))
 
 
-def score_out_of_fold(told: Namespace, seed: int) -> None:
-    """Score a seed whose folds are all trained with rules chosen on the other folds' held-out answers."""
-    rows = {r["fold"]: r for r in read_rows(told.output) if (r["side"], r["seed"]) == ("chestseg", seed)}
-    if len(rows) < FOLDS or any((r["side"], r["seed"]) == ("rule out of fold", seed) for r in read_rows(told.output)):
+def archive(told: Namespace, seed: int, fold: int, side: str) -> Path:
+    """Of a training's answers for the fold that it held out."""
+    return told.work / f"held-{seed}-{fold}{'' if side == 'chestseg' else '-' + side.replace(' ', '-')}.npz"
+
+
+def score_out_of_fold(told: Namespace, seed: int, side: str) -> None:
+    """Score a seed of a side whose folds are all trained with rules chosen on the other folds' held-out answers."""
+    called = f"{side}, {OUT_OF_FOLD}".removeprefix("chestseg, ")
+    rows = {r["fold"]: r for r in read_rows(told.output) if (r["side"], r["seed"]) == (side, seed)}
+    if len(rows) < FOLDS or any((r["side"], r["seed"]) == (called, seed) for r in read_rows(told.output)):
         return
     dataset = PreparedRadiographs.open(experiment_of(told.data, told.work, []).data.prepared)
     held = [dataset.indices("train", fold=fold) for fold in range(FOLDS)]
-    maps = [list(np.load(told.work / f"held-{seed}-{fold}.npz")["chestseg"]) for fold in range(FOLDS)]
+    maps = [list(np.load(archive(told, seed, fold, side))["chestseg"]) for fold in range(FOLDS)]
     truths = [[dataset.mask(int(i), SCORED_AT) for i in indices] for indices in held]
     for fold, row in sorted(rows.items()):
         others = [other for other in range(FOLDS) if other != fold]
         *_, rule = best_rule([m for other in others for m in maps[other]], [t for other in others for t in truths[other]])
         scores = scored(dataset, held[fold], masks_of(maps[fold], rule))
-        add_row(told.output, {"side": "rule out of fold", "seed": seed, "fold": fold, "minutes": row["minutes"], **scores})
+        add_row(told.output, {"side": called, "seed": seed, "fold": fold, "minutes": row["minutes"], **scores})
 
 
 def one_stage(experiment: Experiment) -> dict[str, Any]:
@@ -204,7 +212,8 @@ def main() -> None:
         for seed in map(int, told.seeds.split(",")):
             for fold in map(int, told.folds.split(",")):
                 measure(told, seed, fold, {(r["side"], r["seed"], r["fold"]) for r in read_rows(told.output)})
-            score_out_of_fold(told, seed)
+            for side in ("chestseg", "one stage", "from scratch"):
+                score_out_of_fold(told, seed, side)
     print_tables(read_rows(told.output))
 
 
