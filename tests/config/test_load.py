@@ -40,6 +40,7 @@ def test_overrides_reach_into_lists_and_keep_their_types(config: Path) -> None:
         ("training.min_workers=2", "min_workers 2 is more than workers 1"),
         ("training.workers=2", "1 micro-batch\\(es\\) for 2 workers"),
         ("stages.0.micro_batch=3", "not a multiple of micro_batch 3"),
+        ("stages.0={size: 32, epochs: 2, micro_batch: 1}", "batch norm one value: raise micro_batch, batch or size"),
         ("stages.0.loss.empty=1", "set it to true"),
         ("stages.0.swa.last=9", "longer than the stage's 2 epochs"),
         ("stages.0.positives=1.5", "between 0 and 1"),

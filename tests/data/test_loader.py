@@ -15,7 +15,7 @@ from tests.training.arrays_in_memory import ArraysInMemory
 
 def batches(arrays: ArraysInMemory | None = None) -> EpochBatches:
     arrays = arrays or ArraysInMemory()
-    stage = RadiographStage(size=32, epochs=1, batch=4, micro_batch=1)
+    stage = RadiographStage(size=64, epochs=1, batch=4, micro_batch=1)
     return EpochBatches(examples_of(arrays, stage), Sampler(np.arange(12), arrays.positive, stage, 0, seed=0).epoch(0), (0, 0))
 
 
@@ -26,7 +26,7 @@ def key(batch: MicroBatch) -> tuple[int, int]:
 def test_shapes_and_order() -> None:
     got = list(micro_batches(batches()))
     assert [key(b) for b in got] == [(s, i) for s in range(3) for i in range(4)]
-    assert got[0].images.shape == got[0].masks.shape == (1, 1, 32, 32)
+    assert got[0].images.shape == got[0].masks.shape == (1, 1, 64, 64)
     assert got[0].images.dtype == torch.uint8
 
 

@@ -148,7 +148,7 @@ class RadiographStage(Stage):
     @model_validator(mode="after")
     def _enough_for_batch_norm(self) -> Self:
         if self.size == COARSEST and self.images_per_micro_batch == 1:
-            raise ValueError(f"one image of {self.size} px a micro-batch leaves batch norm a single value: raise micro_batch, batch or size")
+            raise ValueError(f"one image of {self.size} px a micro-batch leaves batch norm one value: raise micro_batch, batch or size")
         return self
 
     @property
