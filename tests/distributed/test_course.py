@@ -87,7 +87,7 @@ def test_a_place_may_fail_twice_on_the_way_and_a_bucket_that_was_waited_for_not_
             fails.after_exception(None, wrapped)
     fails.after_exception(None, {0: RuntimeError("peer left")})
     fails.after_report(None, [{"stage": 0, "step": 4}], None)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(SafetensorError, match="No space left on device"):
         fails.after_exception(None, wrapped)
     with pytest.raises(StorageError):
         PlaceFails().after_exception(None, {0: UserExceptionWithTraceback(AWAY, "trace")})

@@ -147,7 +147,7 @@ class RadiographStage(Stage):
 
     @model_validator(mode="after")
     def _enough_for_batch_norm(self) -> Self:
-        if self.size == COARSEST and self.images_per_micro_batch == 1:
+        if self.size == COARSEST and self.images_per_micro_batch == 1 and "batch_norm" not in self.frozen:
             raise ValueError(f"one image of {self.size} px a micro-batch leaves batch norm one value: raise micro_batch, batch or size")
         return self
 

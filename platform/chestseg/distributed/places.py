@@ -47,11 +47,11 @@ class PlaceFails(UserCallback):
             self.failed, self.reached = 0, reached
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raises OSError or StorageError, which no restart follows, when the place has failed too often."""
+        """Raises what was met when the place has failed too often; no restart follows what a callback raises."""
         found = [error for error in map(_raised, worker_exceptions.values()) if is_of_the_place(error)]
         self.failed += bool(found)
         if found and (isinstance(found[0], StorageError) or self.failed == TRIES):
-            raise found[0] if isinstance(found[0], StorageError | OSError) else OSError(str(found[0]))
+            raise found[0]
 
 
 def _raised(error: Exception) -> BaseException:

@@ -67,16 +67,16 @@ def folder_copy(uri: str, role: str, wanted: Callable[[str], bool] = is_light) -
 
 
 @contextlib.contextmanager
-def result_folder(location: str, role: str = "driver") -> Iterator[tuple[Path, Callable[[], None]]]:
+def result_folder(location: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """A folder for what several runs come to, and what keeps it safe now: nothing for a path; a bucket is sent it, and again at the end.
 
     Raises:
-        ValueError: another process of the role works there, or the bucket refuses or is away.
+        ValueError: another process works there, or the bucket refuses or is away.
     """
     if not is_uri(location):
         yield Path(location), lambda: None
         return
-    with folder_copy(location, role) as copy:
+    with folder_copy(location, "driver") as copy:
         yield copy.folder, copy.send
 
 
